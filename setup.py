@@ -1,0 +1,30 @@
+"""Install the project: `pip install -e . -c constraints.txt` gives exactly the versions that were tested."""
+from setuptools import find_packages, setup
+
+setup(
+    name='trajectory',
+    version='0.1.0',
+    description='The Trajectory Transformer: offline reinforcement learning as one big sequence modeling problem',
+    license='MIT',
+    python_requires='>=3.10',
+    packages=find_packages(exclude=('tests*', 'benchmarks*')),
+    package_data={'trajectory.datasets': ['*.tsv']},
+    install_requires=[
+        'torch>=2.4',
+        'numpy>=1.26',
+        'gymnasium>=1.0,<2',
+        'mujoco>=3.4,<4',               # 4.0 moves Ant's contacts away from what D4RL recorded
+        'h5py>=3.10',
+        'typed-argument-parser>=1.10',
+        'imageio>=2.34',
+        'imageio-ffmpeg>=0.5',
+        'matplotlib>=3.8',
+        'gitpython>=3.1',
+        'tqdm>=4.66',
+    ],
+    extras_require={
+        'collect': ['stable-baselines3>=2.4'],
+        'test': ['pytest>=8'],
+        'dev': ['pytest>=8', 'ruff', 'pyright'],
+    },
+)

@@ -1,0 +1,1 @@
+"""The Trajectory Transformer: offline reinforcement learning as one big sequence modeling problem."""
