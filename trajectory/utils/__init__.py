@@ -1,0 +1,50 @@
+"""The floor of the house: settings, recipes, files, progress; it knows no other room."""
+from .arrays import normalize, resolve_device, set_device, to_device, to_img, to_np, to_torch
+from .config import Config
+from .errors import InputError
+from .layout import TransitionLayout
+from .progress import Progress, Silent
+from .serialization import (
+    get_latest_epoch,
+    load_args,
+    load_config,
+    load_from_config,
+    load_model,
+    mkdir,
+    read_json,
+    save_state,
+    write_atomically,
+    write_json,
+)
+from .setup import Parser, run, set_seed, watch
+from .timer import Timer
+
+__all__ = [
+    'Config',
+    'InputError',
+    'Parser',
+    'Progress',
+    'Silent',
+    'Timer',
+    'TransitionLayout',
+    'get_latest_epoch',
+    'load_args',
+    'load_config',
+    'load_from_config',
+    'load_model',
+    'mkdir',
+    'normalize',
+    'read_json',
+    'resolve_device',
+    'run',
+    'save_state',
+    'set_device',
+    'set_seed',
+    'to_device',
+    'to_img',
+    'to_np',
+    'to_torch',
+    'watch',
+    'write_atomically',
+    'write_json',
+]

@@ -1,0 +1,142 @@
+"""Every knob of the offline experiments: what it means, its default, and which data set changes it.
+
+Weakest to strongest: the defaults below, the block named after the data set, a command-line flag.
+"""
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Annotated as Flag  # a type, and the sentence --help prints
+from typing import Literal
+
+from trajectory.utils import watch
+
+# the folder of a plan: plans/defaults/freq1_H15_beam128
+name_plan = watch([('prefix', ''), ('plan_freq', 'freq'), ('horizon', 'H'), ('beam_width', 'beam')])
+
+
+@dataclass
+class Train:
+    # data
+    dataset_path: Flag[str | None, 'HDF5 file to train on, instead of the one the name stands for'] = None
+    N: Flag[int, 'bins per dimension'] = 100
+    discretizer: Flag[
+        Literal['QuantileDiscretizer', 'UniformDiscretizer'], 'bins of equal counts, or of equal widths'
+    ] = 'QuantileDiscretizer'
+    discount: Flag[float, 'factor per step on the rewards that make up a value'] = 0.99
+    termination_penalty: Flag[float | None, 'what replaces the reward of a terminal step; None keeps it'] = -100
+    max_path_length: Flag[int | None, 'longest episode admitted, in steps; None takes the longest there is'] = 1000
+    step: Flag[int, 'steps between the transitions of a window'] = 1
+    subsampled_sequence_length: Flag[int, 'transitions in a window'] = 10
+
+    # model
+    n_layer: Flag[int, 'transformer blocks'] = 4
+    n_head: Flag[int, 'attention heads per block'] = 4
+    n_embd: Flag[int, 'width of one head; the model is n_head times as wide'] = 32
+    embd_pdrop: Flag[float, 'dropout probability after the embedding'] = 0.1
+    resid_pdrop: Flag[float, 'dropout probability after each part of a block'] = 0.1
+    attn_pdrop: Flag[float, 'dropout probability on the attention weights'] = 0.1
+
+    # training
+    n_epochs_ref: Flag[int, 'epochs for a million windows; smaller data gets more, in proportion'] = 50
+    n_epochs: Flag[int | None, 'epochs to train, exactly; None takes n_epochs_ref in proportion'] = None
+    n_saves: Flag[int, 'checkpoints kept, evenly spread over the epochs'] = 3
+    batch_size: Flag[int, 'windows per update'] = 256
+    learning_rate: Flag[float, 'largest step size of AdamW, reached after one epoch of warm-up'] = 6e-4
+    lr_decay: Flag[bool, 'lower the step size along a cosine after the warm-up'] = True
+    action_weight: Flag[float, 'weight of action tokens in the loss; observations weigh 1'] = 5
+    reward_weight: Flag[float, 'weight of reward tokens in the loss'] = 1
+    value_weight: Flag[float, 'weight of value tokens in the loss'] = 1
+
+    # run
+    seed: Flag[int, 'seed of everything drawn: weights, dropout, order of the windows'] = 42
+    device: Flag[str, 'cpu, cuda, cuda:1, mps; auto takes the fastest one here'] = 'auto'
+    threads: Flag[int | None, 'CPU threads torch uses; None lets it choose'] = None
+    log_freq: Flag[int, 'updates between two log lines'] = 100
+    logbase: Flag[str, 'folder that holds all runs'] = 'logs/'
+    exp_name: Flag[str | Callable, 'name of the run, and of its folder'] = 'gpt/azure'
+
+
+@dataclass
+class Plan:
+    # model
+    gpt_loadpath: Flag[str, 'exp_name of the training run to load'] = 'gpt/azure'
+    gpt_epoch: Flag[int | Literal['latest'], 'checkpoint to load, in epochs'] = 'latest'
+
+    # search
+    plan_freq: Flag[int, 'steps taken along a plan before the next is made'] = 1
+    horizon: Flag[int, 'transitions imagined per plan'] = 15
+    beam_width: Flag[int, 'candidates kept after each transition'] = 128
+    n_expand: Flag[int, 'continuations drawn for each candidate'] = 2
+    max_context_transitions: Flag[
+        int | None, 'transitions the model sees at once, the one it imagines included; None: all that fit'
+    ] = 5
+    prefix_context: Flag[bool, 'begin a plan with what has happened, not with the observation alone'] = True
+    discount: Flag[float, 'factor per step on the rewards that a plan is judged by'] = 0.99
+    percentile: Flag[
+        float | Literal['mean'], 'what stands for a distribution of values: its mean or a quantile (0 to 1)'
+    ] = 'mean'
+
+    # sampling; None leaves that distribution whole
+    k_obs: Flag[int | None, 'draw observations from the k likeliest tokens; 1 is greedy'] = 1
+    k_act: Flag[int | None, 'draw actions from the k likeliest tokens'] = None
+    k_rew: Flag[int | None, 'draw rewards and values from the k likeliest tokens'] = 1
+    cdf_obs: Flag[float | None, 'drop the unlikeliest observation tokens, of this probability in all'] = None
+    cdf_act: Flag[float | None, 'drop the unlikeliest action tokens, of this probability in all'] = 0.6
+    cdf_rew: Flag[float | None, 'drop the unlikeliest reward and value tokens, of this in all'] = None
+
+    # episode
+    n_episodes: Flag[int, 'episodes to plan; episode k gets seed + k and folder suffix + k'] = 1
+    max_episode_steps: Flag[int | None, 'steps to cut an episode at; None takes the limit of the environment'] = None
+    renderer: Flag[
+        Literal['Renderer', 'DebugRenderer', 'KitchenRenderer', 'AntMazeRenderer', 'Maze2dRenderer'] | None,
+        'how plans and episodes become pictures; None makes none',
+    ] = 'Renderer'
+    vis_freq: Flag[int, 'steps between two videos'] = 50
+    verbose: Flag[bool, 'report the progress of each plan'] = True
+
+    # run
+    seed: Flag[int, 'seed of the environment and of all that planning draws'] = 42
+    device: Flag[str, 'cpu, cuda, cuda:1, mps; auto takes the fastest one here'] = 'auto'
+    threads: Flag[int | None, 'CPU threads torch uses; None lets it choose'] = None
+    logbase: Flag[str, 'folder that holds all runs'] = 'logs/'
+    prefix: Flag[str, 'beginning of exp_name; a slash at its end makes it a folder'] = 'plans/defaults/'
+    exp_name: Flag[str | Callable, 'name of the run; built from the settings unless given'] = name_plan
+    suffix: Flag[str, 'folder of this run among its repetitions'] = '0'
+
+
+experiments = {'train': Train, 'plan': Plan}
+base = {name: asdict(settings()) for name, settings in experiments.items()}     # the shape older scripts read
+
+# ------------------------------- data sets -------------------------------- #
+# What changes in these is what the published results were made with.
+
+# Short horizons lose nothing on halfcheetah, and with fewer candidates sample a twelfth of the tokens.
+halfcheetah_medium_v2 = halfcheetah_medium_replay_v2 = {
+    'plan': dict(horizon=5, beam_width=32),
+}
+
+# Half of these episodes are an expert's: fewer candidates do, but the horizon stays.
+halfcheetah_medium_expert_v2 = {
+    'plan': dict(beam_width=32),
+}
+
+# A replay buffer mixes many policies, and takes longer to learn than its size says.
+hopper_medium_replay_v2 = {
+    'train': dict(n_epochs_ref=80),
+}
+
+# Half of these episodes are an expert's: looking a few steps ahead is enough.
+walker2d_medium_expert_v2 = {
+    'plan': dict(horizon=5),
+}
+
+# Trained longer, as hopper's replay buffer is; planned further ahead, among the likeliest actions only.
+walker2d_medium_replay_v2 = {
+    'train': dict(n_epochs_ref=80),
+    'plan': dict(horizon=20, beam_width=32, k_act=40, cdf_act=None),
+}
+
+# A transition of ant has 37 tokens, most of the four robots: smaller batches and shorter plans save memory.
+ant_medium_v2 = ant_medium_replay_v2 = ant_random_v2 = {
+    'train': dict(batch_size=128),
+    'plan': dict(horizon=5),
+}
