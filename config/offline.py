@@ -22,8 +22,8 @@ class Train:
         Literal['QuantileDiscretizer', 'UniformDiscretizer'], 'bins of equal counts, or of equal widths'
     ] = 'QuantileDiscretizer'
     discount: Flag[float, 'factor per step on the rewards that make up a value'] = 0.99
-    termination_penalty: Flag[float | None, 'what replaces the reward of a terminal step; None keeps it'] = -100
-    max_path_length: Flag[int | None, 'longest episode admitted, in steps; None takes the longest there is'] = 1000
+    termination_penalty: Flag[float | None, 'reward written over a terminal step; None writes none'] = -100
+    max_path_length: Flag[int | None, 'longest episode admitted, in steps; None admits any'] = 1000
     step: Flag[int, 'steps between the transitions of a window'] = 1
     subsampled_sequence_length: Flag[int, 'transitions in a window'] = 10
 
@@ -85,7 +85,7 @@ class Plan:
 
     # episode
     n_episodes: Flag[int, 'episodes to plan; episode k gets seed + k and folder suffix + k'] = 1
-    max_episode_steps: Flag[int | None, 'steps to cut an episode at; None takes the limit of the environment'] = None
+    max_episode_steps: Flag[int | None, 'steps to cut an episode at; None: the limit it has'] = None
     renderer: Flag[
         Literal['Renderer', 'DebugRenderer', 'KitchenRenderer', 'AntMazeRenderer', 'Maze2dRenderer'] | None,
         'how plans and episodes become pictures; None makes none',

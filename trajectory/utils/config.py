@@ -107,13 +107,12 @@ class _RecipeUnpickler(pickle.Unpickler):
 
 
 def _read_pickle(path: Path) -> Config:
-    damaged = (pickle.UnpicklingError, EOFError, OSError, ValueError, LookupError, AttributeError, TypeError)
     try:
         with open(path, 'rb') as file:
             config = _RecipeUnpickler(file).load()
     except InputError as error:
         raise InputError(f'{path}: {error}') from error
-    except damaged as error:        # what unpickling a missing, cut or foreign file raises
+    except Exception as error:      # a missing, cut or foreign file makes unpickling raise nearly anything
         raise InputError(
             f'{path} cannot be read as a recipe: {error}.\n  Copy or download it again, or train again.'
         ) from error

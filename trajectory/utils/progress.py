@@ -7,7 +7,7 @@ from tqdm import tqdm
 
 TERMINAL_SECONDS = 0.1      # between two redraws
 LOG_SECONDS = 10            # between two lines, where nothing can be redrawn
-METER = '{desc}{n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_fmt}{postfix}]'
+METER = '{desc}: {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_fmt}{postfix}]'
 
 
 class Progress:

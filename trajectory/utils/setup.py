@@ -179,7 +179,7 @@ class Parser(Tap):
 def run(main, parser_class, experiment):
     """Run a script: parse its flags, call `main(args)`, and end an error in the input with one message.
 
-    Exits with 2 after such an error, and with 130 after Ctrl-C. Any other exception is a bug, and shown whole.
+    Exits with 2 after such an error, with 130 after Ctrl-C. Any other exception is a bug, and shown whole.
     """
     parser = parser_class(description=sys.modules[main.__module__].__doc__)
     with log_to_stdout():
