@@ -16,8 +16,9 @@ from .serialization import (
     write_atomically,
     write_json,
 )
-from .setup import Parser, run, set_seed, watch
+from .setup import Parser, check_positive, run, set_seed, set_threads, watch
 from .timer import Timer
+from .training import Trainer
 
 __all__ = [
     'Config',
@@ -26,7 +27,9 @@ __all__ = [
     'Progress',
     'Silent',
     'Timer',
+    'Trainer',
     'TransitionLayout',
+    'check_positive',
     'get_latest_epoch',
     'load_args',
     'load_config',
@@ -40,6 +43,7 @@ __all__ = [
     'save_state',
     'set_device',
     'set_seed',
+    'set_threads',
     'to_device',
     'to_img',
     'to_np',

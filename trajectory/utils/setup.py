@@ -38,6 +38,20 @@ def set_seed(seed: int):
     torch.manual_seed(seed)
 
 
+def set_threads(threads: int | None, default: int | None = None):
+    """Let torch use this many CPU threads; without either number, as many as it likes."""
+    number = threads if threads is not None else default
+    if number is not None:
+        check_positive('threads', number)
+        torch.set_num_threads(number)
+
+
+def check_positive(name: str, number: float):
+    """Refuse a setting below 1."""
+    if number < 1:
+        raise InputError(f'{name} must be at least 1, got {number}.\n  Pass --{name} 1, or more.')
+
+
 def watch(args_to_watch) -> Callable:
     """Return a function that names a run's folder after some settings, given as pairs (setting, label).
 
@@ -134,31 +148,43 @@ class Parser(Tap):
 
     # what touches the disk: called once the script has found nothing wrong with its input
 
-    def prepare_folder(self):
-        """Make the run's folder and record in it what will be run: settings, versions, commit, changes."""
-        self.mkdir()
-        self.get_commit()
-        self.save()
-        self.save_diff()
+    def prepare_folder(self, repetition=0) -> Path:
+        """Make a run's folder and record in it what will be run: settings, versions, commit, changes.
 
-    def mkdir(self):
-        mkdir(self.savepath)
+        repetition : the k-th of several runs has a folder, a suffix and a seed of its own, as if it were run alone
+        """
+        settled = self.as_dict()
+        if repetition:
+            settled['suffix'] = f'{int(self.suffix) + repetition}' if self.suffix.isdigit() else (
+                f'{self.suffix}_{repetition}'
+            )
+            settled['seed'] += repetition
+            settled['savepath'] = self.savepath.with_name(settled['suffix'])
+        self.mkdir(settled['savepath'])
+        self.get_commit()
+        self.save(settled)
+        self.save_diff(settled['savepath'])
+        return settled['savepath']
+
+    def mkdir(self, folder=None):
+        mkdir(folder or self.savepath)
 
     def get_commit(self):
         self.commit = get_git_rev()
 
-    def save(self):
-        """Write `args.json`."""
+    def save(self, settled=None):
+        """Write `args.json`.    settled : the settings, where they are not all this parser's own"""
+        settled = settled or self.as_dict()
         installed = {name: _version(name) for name in VERSIONS_TO_RECORD}
-        write_json(self.savepath / 'args.json', {
-            **self.as_dict(),
+        write_json(settled['savepath'] / 'args.json', {
+            **settled,
             'commit': self.commit,
             'versions': {'python': platform.python_version(), **installed},
         })
 
-    def save_diff(self):
+    def save_diff(self, folder=None):
         """Write `diff.txt`, if the code is under version control."""
-        save_git_diff(self.savepath / 'diff.txt')
+        save_git_diff((folder or self.savepath) / 'diff.txt')
 
     def as_dict(self):
         """Return what was settled: every flag, the experiment, and the folder."""

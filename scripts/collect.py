@@ -1,0 +1,207 @@
+"""Record episodes to learn from: train a SAC agent, then let snapshots of it act.
+
+    python scripts/collect.py --robot hopper --quality medium --n_transitions 50000 --savepath data/mine.hdf5
+
+`--quality` takes D4RL's words, and several of them share the transitions evenly:
+
+    random         the agent before its first update
+    medium         the first snapshot to reach a third of D4RL's expert return
+    medium-replay  everything the agent saw up to that snapshot
+    expert         the best snapshot of the whole run
+
+Needs `pip install -e .[collect]`. Snapshots stay under `--snapshots`; a second start trains only what is missing.
+"""
+import json
+import logging
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+from tap import Tap
+
+from trajectory import utils
+from trajectory.datasets.catalogue import ROBOTS, reference_returns
+from trajectory.datasets.hdf5 import COLUMNS, write_episodes
+from trajectory.utils.errors import InputError
+
+log = logging.getLogger(__name__)
+
+QUALITIES = ('random', 'medium', 'medium-replay', 'expert')
+MEDIUM_SHARE = 1 / 3  # of D4RL's expert return: "approximately 1/3 the performance of the expert" (Fu et al. 2020)
+
+
+class Parser(Tap):
+    """What to record, and how long to train for it."""
+
+    robot: str = 'hopper'            # hopper, halfcheetah, walker2d or ant
+    physics: str = 'd4rl'            # d4rl (MuJoCo 2.1.0's) or stock
+    quality: list[str] = ['medium']  # random, medium, medium-replay, expert; several share the transitions
+    n_transitions: int = 100_000     # steps to record
+    savepath: str = ''               # the HDF5 file to write
+    train_steps: int = 200_000       # environment steps of SAC
+    eval_every: int = 10_000         # environment steps between snapshots
+    eval_episodes: int = 10          # episodes that judge a snapshot
+    snapshots: str = 'logs/collect'  # folder of the snapshots, one folder a robot and seed in it
+    seed: int = 0
+    debug: bool = False              # show the whole traceback of an error
+
+    def parse_args(self, _experiment):
+        return super().parse_args()
+
+
+def main(args):
+    # ------------------------------- setup -------------------------------- #
+    check(args)
+    from trajectory.datasets.environments import make_environment
+
+    env = make_environment(f'{ROBOTS[args.robot]}-v4', args.physics)
+    folder = Path(args.snapshots) / f'{args.robot}-{args.physics}-seed{args.seed}'
+
+    # ------------------------------ training ------------------------------ #
+    evaluations = train(args, env, folder)
+    for row in evaluations:
+        log.info('%(steps)9s steps | return %(mean_return)8.1f ± %(std_return).1f', row)
+
+    # ------------------------------ recording ----------------------------- #
+    shares = np.diff(np.linspace(0, args.n_transitions, len(args.quality) + 1).astype(int))
+    parts, policies = [], []
+    for number, (quality, share) in enumerate(zip(args.quality, shares, strict=True)):
+        columns, policy = record(args, env, folder, evaluations, quality, int(share), seed=args.seed + number)
+        parts.append(columns)
+        policies.append(policy)
+    columns = {name: np.concatenate([part[name] for part in parts]) for name in COLUMNS}
+
+    # ------------------------------ results ------------------------------- #
+    write_episodes(args.savepath, columns, metadata={
+        'env': env.id, 'physics': args.physics, 'policy': policies, 'seed': args.seed,
+        'sources': f'scripts/collect.py: SAC (Stable-Baselines3), {", ".join(args.quality)}',
+        'versions': {name: version(name) for name in ('gymnasium', 'mujoco', 'stable-baselines3', 'torch', 'numpy')},
+    })
+    ends = np.flatnonzero(columns['terminals'] | columns['timeouts']) + 1
+    returns = np.array([piece.sum() for piece in np.split(columns['rewards'], ends) if len(piece)])
+    print(f'{args.savepath}: {len(columns["rewards"]):,} transitions, {len(returns):,} episodes, '
+          f'return {returns.mean():.0f} ± {returns.std():.0f} ({returns.min():.0f} to {returns.max():.0f})\n'
+          f'Train on it: python scripts/train.py --dataset {Path(args.savepath).stem} --dataset_path {args.savepath}')
+
+
+def check(args):
+    if not args.savepath:
+        raise InputError('nowhere to write; name a file: --savepath FILE.hdf5')
+    if args.robot not in ROBOTS:
+        raise InputError(f"unknown robot '{args.robot}'; there are: {', '.join(ROBOTS)}")
+    for quality in args.quality:
+        if quality not in QUALITIES:
+            raise InputError(f"unknown quality '{quality}'; there are: {', '.join(QUALITIES)}")
+    if args.n_transitions < len(args.quality) or args.train_steps < args.eval_every or args.eval_every < 1:
+        raise InputError('expected at least one transition a quality, and train_steps >= eval_every >= 1; found '
+                         f'{args.n_transitions} transitions, {args.train_steps} and {args.eval_every} steps')
+    try:
+        import stable_baselines3  # noqa: F401
+    except ImportError as error:
+        raise InputError('recording needs Stable-Baselines3: pip install -e .[collect]') from error
+
+
+def train(args, env, folder):
+    """Train SAC, a snapshot every `eval_every` steps; or read what an earlier start left.
+
+    returns : one row a snapshot: steps, mean_return, std_return (of its sampled, not its greedy, actions)
+    """
+    from stable_baselines3 import SAC
+    from stable_baselines3.common.evaluation import evaluate_policy
+    from stable_baselines3.common.monitor import Monitor
+
+    from trajectory.datasets.environments import make_environment
+
+    rows = folder / 'evaluations.json'
+    evaluations = json.loads(rows.read_text()) if rows.exists() else []
+    start = evaluations[-1]['steps'] if evaluations else 0
+    if evaluations and (start >= args.train_steps or enough(env, args.quality, evaluations)):
+        return [row for row in evaluations if row['steps'] <= args.train_steps]
+
+    utils.mkdir(folder)
+    if evaluations:
+        agent = SAC.load(folder / f'steps{start}', env, device='cpu')
+        agent.load_replay_buffer(folder / 'replay')
+    else:
+        agent = SAC('MlpPolicy', env, seed=args.seed, device='cpu')
+    judge = Monitor(make_environment(env.id, args.physics))
+    with utils.Progress(args.train_steps - start, name='SAC') as progress:
+        for steps in range(start + args.eval_every if evaluations else 0, args.train_steps + 1, args.eval_every):
+            if steps:
+                agent.learn(args.eval_every, reset_num_timesteps=False)
+            mean, std = evaluate_policy(agent, judge, args.eval_episodes, deterministic=False)
+            evaluations.append({'steps': steps, 'mean_return': float(mean), 'std_return': float(std)})
+            agent.save(folder / f'steps{steps}')
+            agent.save_replay_buffer(folder / 'replay')
+            utils.write_json(rows, evaluations)
+            progress.update({'return': mean}, n=args.eval_every if steps else 0)
+            if enough(env, args.quality, evaluations):
+                break
+        progress.stamp()
+    return evaluations
+
+
+def enough(env, qualities, evaluations):
+    """Whether the snapshots so far hold every asked quality; the best of the run is known only at its end."""
+    if 'expert' in qualities:
+        return False
+    return set(qualities) == {'random'} or any(is_medium(env, row) for row in evaluations)
+
+
+def is_medium(env, row):
+    low, high = reference_returns(env.id)
+    return row['mean_return'] >= low + MEDIUM_SHARE * (high - low)
+
+
+def record(args, env, folder, evaluations, quality, n_transitions, seed):
+    """`n_transitions` steps of the asked quality.    returns : the columns, and the policy in words"""
+    from stable_baselines3 import SAC
+
+    rows = {'random': lambda: evaluations[0],
+            'expert': lambda: max(evaluations, key=lambda row: row['mean_return'])}
+    chosen = rows.get(quality, lambda: first_medium(env, evaluations))()
+    words = f'SAC after {chosen["steps"]:,} steps (return {chosen["mean_return"]:.0f})'
+    agent = SAC.load(folder / f'steps{chosen["steps"]}', device='cpu')
+    if quality == 'medium-replay':
+        agent.load_replay_buffer(folder / 'replay')
+        return replayed(agent.replay_buffer, chosen['steps'], n_transitions), f'replay buffer of {words}'
+    utils.set_seed(seed)
+    return rollouts(env, lambda observation: agent.predict(observation)[0], n_transitions, seed), f'{words}, sampled'
+
+
+def first_medium(env, evaluations):
+    for row in evaluations:
+        if is_medium(env, row):
+            return row
+    best = max(row['mean_return'] for row in evaluations)
+    raise InputError(f'SAC reached a return of {best:.0f}, less than a third of the expert that D4RL scores 100.\n'
+                     f'  Train longer: --train_steps {2 * evaluations[-1]["steps"]}')
+
+
+def rollouts(env, act, n_transitions, seed):
+    """Act from reset to end, again and again; the last episode stays cut off where the count is full."""
+    columns = {name: [] for name in COLUMNS}
+    env.action_space.seed(seed)
+    observation, _ = env.reset(seed=seed)
+    with utils.Progress(n_transitions, name='recording') as progress:
+        for _ in range(n_transitions):
+            action = act(observation)
+            following, reward, terminated, truncated, _ = env.step(action)
+            for name, value in zip(COLUMNS, (observation, action, reward, terminated, truncated and not terminated),
+                                   strict=True):
+                columns[name].append(value)
+            observation = env.reset()[0] if terminated or truncated else following
+            progress.update()
+    return {name: np.array(column) for name, column in columns.items()}
+
+
+def replayed(buffer, n_steps, n_transitions):
+    """The last `n_transitions` of the first `n_steps` in a replay buffer, in the order they happened."""
+    kept = slice(max(0, n_steps - n_transitions), n_steps)
+    dones, timeouts = buffer.dones[kept, 0].astype(bool), buffer.timeouts[kept, 0].astype(bool)
+    return {'observations': buffer.observations[kept, 0], 'actions': buffer.actions[kept, 0],
+            'rewards': buffer.rewards[kept, 0], 'terminals': dones & ~timeouts, 'timeouts': timeouts}
+
+
+if __name__ == '__main__':
+    utils.run(main, Parser, experiment=None)

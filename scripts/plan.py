@@ -1,0 +1,110 @@
+"""Plan with a trained model, acting in the environment it was trained for.
+
+    python scripts/plan.py --dataset hopper-medium-v2 --gpt_loadpath gpt/azure
+    python scripts/plan.py --dataset halfcheetah-medium-v2 --n_episodes 15 --renderer None
+"""
+import logging
+import time
+from pathlib import Path
+
+import numpy as np
+
+from trajectory import utils
+from trajectory.datasets import get_preprocess_fn
+from trajectory.datasets.d4rl import find_run
+from trajectory.search import beam_plan, extract_actions
+from trajectory.search.core import check_context
+from trajectory.search.episodes import Episode
+from trajectory.utils.discretization import load_discretizer
+from trajectory.utils.errors import InputError
+
+log = logging.getLogger(__name__)
+
+
+class Parser(utils.Parser):
+    dataset: str = 'halfcheetah-medium-expert-v2'  # data set the model was trained on
+    config: str = 'config.offline'                 # module with the settings
+
+
+def main(args):
+    # ------------------------------- setup -------------------------------- #
+    device = utils.resolve_device(args.device)
+    utils.set_threads(args.threads, default=1)
+    for name in ('plan_freq', 'horizon', 'beam_width', 'n_expand', 'n_episodes', 'vis_freq'):
+        utils.check_positive(name, getattr(args, name))
+    if args.plan_freq > args.horizon:
+        raise InputError(f'a plan of {args.horizon} transitions cannot be followed for {args.plan_freq} steps.\n'
+                         f'  Pass --plan_freq {args.horizon}, or less.')
+
+    # ------------------------------- model -------------------------------- #
+    run = find_run(args.logbase, args.dataset, args.gpt_loadpath)
+    gpt, epoch = utils.load_model(*run, epoch=args.gpt_epoch, device=device)
+    check_context(gpt, args.horizon, args.max_context_transitions)
+    discretizer = load_discretizer(Path(*run, 'discretizer.npz'))
+    source = utils.read_json(Path(*run, 'source.json'))
+    log.info('%s, epoch %s | environment %s, physics %s | learned from %s',
+             Path(*run), epoch, source['environment'], source['physics'], source['data_source'])
+
+    def value_fn(probs):
+        return discretizer.value_fn(probs, args.percentile)
+
+    # ---------------------------- environments ---------------------------- #
+    from trajectory.datasets.environments import make_environment
+
+    episodes = [
+        Episode(make_environment(source['environment'], source['physics'], args.dataset), args.seed + k, discretizer,
+                get_preprocess_fn(source['environment']), device, args.max_context_transitions,
+                args.prefix_context, args.max_episode_steps)
+        for k in range(args.n_episodes)
+    ]
+    renderers = [utils.make_renderer(args.renderer, episode.env) for episode in episodes]
+    folders = [args.prepare_folder(repetition=k) for k in range(args.n_episodes)]
+
+    # ----------------------------- main loop ------------------------------ #
+    started = time.perf_counter()
+    bar = utils.Progress if args.verbose else utils.Silent
+    with bar(max(episode.max_steps for episode in episodes), name='planning') as progress:
+        while live := [k for k, episode in enumerate(episodes) if not episode.over]:
+            step = episodes[live[0]].step
+            if step % args.plan_freq == 0:
+                sequences = beam_plan(
+                    gpt, value_fn, [episodes[k].prefix() for k in live], args.horizon, args.beam_width, args.n_expand,
+                    gpt.observation_dim, gpt.action_dim, discount=args.discount,
+                    max_context_transitions=args.max_context_transitions, k_obs=args.k_obs, k_act=args.k_act,
+                    k_rew=args.k_rew, cdf_obs=args.cdf_obs, cdf_act=args.cdf_act, cdf_rew=args.cdf_rew, verbose=False,
+                    generator=[episodes[k].generator for k in live],
+                )
+                for k, sequence in zip(live, sequences, strict=True):
+                    episodes[k].take(sequence)
+            for k in live:
+                if step % args.vis_freq == 0:
+                    renderers[k].render_plan(folders[k] / f'{step}_plan.mp4', episodes[k].plan, episodes[k].states[-1])
+                episodes[k].act(extract_actions(episodes[k].plan, gpt.observation_dim, gpt.action_dim, t=0))
+                if episodes[k].over:
+                    utils.write_json(folders[k] / 'rollout.json', {
+                        **episodes[k].summary(), 'gpt_epoch': epoch, 'dataset': args.dataset,
+                        'data_source': source['data_source'],
+                    })
+            mean_return = np.mean([episode.total_reward for episode in episodes])
+            progress.update({'return': float(mean_return), 'episodes': len(live)})
+        progress.stamp()
+    seconds = time.perf_counter() - started
+
+    # ------------------------------ results ------------------------------- #
+    n_steps = sum(episode.step for episode in episodes)
+    for episode, renderer, folder in zip(episodes, renderers, folders, strict=True):
+        utils.write_json(folder / 'timing.json', {'seconds_per_step': seconds / n_steps, 'episodes': len(episodes)})
+        renderer.render_rollout(folder / 'rollout.mp4', episode.states)
+    returns = np.array([episode.total_reward for episode in episodes])
+    scores = [episode.env.get_normalized_score(total) for episode, total in zip(episodes, returns, strict=True)]
+    error = f' ± {returns.std(ddof=1) / len(returns) ** 0.5:.1f}' if len(returns) > 1 else ''
+    score = '' if None in scores else f' | 100 x score {100 * np.mean(scores):.1f}'
+    print(f'Return {returns.mean():.1f}{error}, n = {len(returns)}{score} | {source["environment"]}, '
+          f'{source["physics"]} physics | learned from {source["data_source"]}\n'
+          f'The data\'s mean return is {source["mean_return"]:.1f} | {1000 * seconds / n_steps:.0f} ms a step\n'
+          f'Results are in {folders[0].parent}\n'
+          f'Sum them up: python plotting/read_results.py --dataset {args.dataset} --logbase {args.logbase}')
+
+
+if __name__ == '__main__':
+    utils.run(main, Parser, 'plan')

@@ -1,0 +1,163 @@
+"""Whole plans and searches against the reference's, and the cached planner against the uncached one."""
+import numpy as np
+import pytest
+import torch
+
+from tests.support import golden, make_gpt, state_of
+from trajectory.models import GPT, ConditionalGPT
+from trajectory.search import beam_plan, beam_search, sample_n
+from trajectory.search.sampling import get_logp, inverse_cdf
+from trajectory.utils.discretization import QuantileDiscretizer
+from trajectory.utils.errors import InputError
+
+
+@pytest.fixture(scope='module')
+def reference():
+    arrays = golden('search')
+    discretizer = QuantileDiscretizer(arrays['discretizer_data'], arrays['config']['vocab_size'])
+    return arrays, make_gpt(arrays['config'], state_of(arrays)), lambda probs: discretizer.value_fn(probs, 'mean')
+
+
+class StoredUniforms:
+    """Draws as the golden plans were drawn: by stored numbers, and by none where every row is certain."""
+
+    def __init__(self, uniforms):
+        self.uniforms = torch.tensor(uniforms)
+        self.used = 0
+
+    def __call__(self, probs):
+        if ((probs > 0).sum(dim=-1) == 1).all():
+            return probs.argmax(dim=-1, keepdim=True)
+        self.used += len(probs)
+        return inverse_cdf(probs, self.uniforms[self.used - len(probs):self.used])
+
+
+@pytest.mark.parametrize('cached', [True, False], ids=['cached', 'uncached'])
+@pytest.mark.parametrize('case', range(6))
+def test_plans_are_the_references_token_by_token(reference, case, cached):
+    arrays, model, value_fn = reference
+    draw = StoredUniforms(arrays['uniforms'])
+    plan = beam_plan(model, value_fn, torch.tensor(arrays[f'plan{case}_prefix']), observation_dim=3, action_dim=2,
+                     verbose=False, draw=draw, cached=cached, **arrays['cases'][case])
+    np.testing.assert_array_equal(plan, arrays[f'plan{case}_sequence'])
+    assert draw.used == arrays[f'plan{case}_uniforms_used']
+
+
+@pytest.mark.parametrize('cached', [True, False], ids=['cached', 'uncached'])
+@pytest.mark.parametrize('case', [1, 2])
+def test_searches_are_the_references(reference, case, cached):
+    arrays, model, _ = reference
+    sequence, logp = beam_search(model, torch.tensor(arrays['beam_prefix']), cached=cached,
+                                 **arrays['beam_args'][case - 1])
+    np.testing.assert_array_equal(sequence, arrays[f'beam{case}'])
+    np.testing.assert_allclose(logp, arrays[f'beam{case}_logp'], atol=1e-4)
+
+
+def random_setting(seed):
+    """A model with wild weights, so that every token matters, and a plan for it."""
+    rng = np.random.default_rng(seed)
+    observation_dim, action_dim = int(rng.integers(1, 6)), int(rng.integers(1, 4))
+    dim = observation_dim + action_dim + 2
+    block_transitions = int(rng.integers(2, 7))
+    n_head = int(rng.integers(1, 4))
+    vocab_size = int(rng.integers(2, 9))
+    config = {
+        'vocab_size': vocab_size, 'block_size': block_transitions * dim - int(rng.integers(0, 2)),
+        'n_layer': int(rng.integers(1, 4)), 'n_head': n_head, 'n_embd': 4 * n_head, 'observation_dim': observation_dim,
+        'action_dim': action_dim, 'transition_dim': dim, 'action_weight': 1, 'reward_weight': 1, 'value_weight': 1,
+        'embd_pdrop': 0.1, 'resid_pdrop': 0.1, 'attn_pdrop': 0.1,
+    }
+    torch.manual_seed(seed)
+    is_goal_conditioned = bool(rng.integers(0, 2))
+    model = make_gpt(config, dtype=torch.float64, kind=ConditionalGPT if is_goal_conditioned else GPT)
+    for parameter in model.parameters():
+        parameter.data.normal_(std=0.6)
+    context = (None, *range(2, block_transitions + 1))
+    k = (None, 1, 2, vocab_size, vocab_size + 1)
+    cdf = (None, 0.2, 0.6)
+    plan = {
+        'n_steps': int(rng.integers(1, 2 * block_transitions)), 'beam_width': int(rng.integers(1, 6)),
+        'n_expand': int(rng.integers(1, 4)), 'observation_dim': observation_dim, 'action_dim': action_dim,
+        'discount': 0.95, 'max_context_transitions': context[rng.integers(len(context))],
+        **{name: k[rng.integers(len(k))] for name in ('k_obs', 'k_act', 'k_rew')},
+        **{name: cdf[rng.integers(len(cdf))] for name in ('cdf_obs', 'cdf_act', 'cdf_rew')},
+    }
+    prefixes = [torch.tensor(rng.integers(0, vocab_size + 1, int(n) * dim + observation_dim))
+                for n in rng.integers(0, block_transitions + 3, int(rng.integers(1, 4)))]
+    goal = torch.tensor(rng.integers(0, vocab_size, (len(prefixes), observation_dim))) if is_goal_conditioned else None
+    edges = np.sort(rng.normal(size=(vocab_size + 1, dim)), axis=0)
+    discretizer = QuantileDiscretizer.from_thresholds(edges)
+    return model, lambda probs: discretizer.value_fn(probs, 'mean'), prefixes, goal, plan
+
+
+def generators(n, seed=0):
+    return [torch.Generator().manual_seed(seed + i) for i in range(n)]
+
+
+@pytest.mark.parametrize('seed', range(200))
+def test_the_cached_planner_is_exact(seed):
+    model, value_fn, prefixes, goal, plan = random_setting(seed)
+    fast, slow = (
+        beam_plan(model, value_fn, prefixes, verbose=False, goal=goal, generator=generators(len(prefixes)),
+                  cached=cached, **plan)
+        for cached in (True, False)
+    )
+    assert torch.equal(fast, slow)
+
+
+@pytest.mark.parametrize('seed', range(20))
+def test_an_episode_plans_in_company_as_it_does_alone(seed):
+    model, value_fn, prefixes, goal, plan = random_setting(seed)
+    together = beam_plan(model, value_fn, prefixes, verbose=False, goal=goal, generator=generators(len(prefixes)),
+                         **plan)
+    for i, prefix in enumerate(prefixes):
+        alone = beam_plan(model, value_fn, prefix[None], verbose=False, goal=None if goal is None else goal[[i]],
+                          generator=generators(1, seed=i), **plan)
+        assert torch.equal(alone, together[i])
+
+
+@pytest.mark.parametrize('seed', range(40))
+def test_cached_searches_and_samples_are_exact(seed):
+    model, _, prefixes, goal, plan = random_setting(seed)
+    prefix, goal = prefixes[0][None], None if goal is None else goal[:1]
+    n_steps = 3 * model.transition_dim
+    found = [beam_search(model, prefix, n_steps, plan['beam_width'], goal, cached=cached, topk=plan['k_obs'])
+             for cached in (True, False)]
+    assert torch.equal(found[0][0], found[1][0])
+    torch.testing.assert_close(found[0][1], found[1][1])
+
+    rows = prefix.repeat(3, 1)
+    goals = None if goal is None else goal.repeat(3, 1)
+    sampled, probs = sample_n(model, rows, n_steps, goal=goals, generator=generators(1)[0])
+    x, kwargs = sampled, {} if goal is None else {'goal': goals}
+    with torch.no_grad():
+        for n in range(n_steps):
+            logp = get_logp(model, x[:, :rows.shape[1] + n], **kwargs)
+            torch.testing.assert_close(probs[:, n], logp.exp())
+
+
+def test_equal_seeds_give_equal_plans_and_others_do_not(reference):
+    arrays, model, value_fn = reference
+    plans = [beam_plan(model, value_fn, torch.tensor(arrays['plan1_prefix']), 4, 8, 2, 3, 2, verbose=False,
+                       generator=generators(1, seed)[0]) for seed in (0, 0, 1)]
+    assert torch.equal(plans[0], plans[1])
+    assert not torch.equal(plans[0], plans[2])
+
+
+@pytest.mark.parametrize(('changes', 'message'), [
+    ({'n_steps': 0}, 'horizon must be at least 1, got 0'),
+    ({'beam_width': -1}, 'beam_width must be at least 1, got -1'),
+    ({'n_expand': 0}, 'n_expand must be at least 1'),
+    ({'k_act': 0}, 'k_act must be between 1 and the 13 tokens of a column, got 0'),
+    ({'k_obs': 14}, 'k_obs must be between 1 and the 13 tokens of a column, got 14'),
+    ({'max_context_transitions': 6}, r'more than the 34 of the model.s block.\n.*max_context_transitions 5'),
+    ({'max_context_transitions': 1}, 'does not hold the transition of 7'),
+    ({'observation_dim': 4}, 'this plan has 8 numbers, one of the model 7'),
+    ({'x': torch.zeros(1, 4, dtype=torch.long)}, r'must end after an observation.* has shape \[4\]'),
+])
+def test_a_plan_that_cannot_be_made_is_refused_before_any_work(reference, changes, message):
+    _, model, value_fn = reference
+    plan = {'x': torch.zeros(1, 3, dtype=torch.long), 'n_steps': 3, 'beam_width': 2, 'n_expand': 2,
+            'observation_dim': 3, 'action_dim': 2, 'verbose': False, **changes}
+    with pytest.raises(InputError, match=message):
+        beam_plan(model, value_fn, **plan)

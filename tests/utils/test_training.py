@@ -1,0 +1,90 @@
+"""Twelve updates against the reference's, and the schedule's ends."""
+
+import numpy as np
+import pytest
+import torch
+
+from tests.support import golden, make_gpt, state_of
+from trajectory.utils.config import Config
+from trajectory.utils.errors import InputError
+from trajectory.utils.training import Trainer
+
+
+class OneBatch:
+    """A data set whose windows are one stored batch."""
+
+    def __init__(self, arrays):
+        self.batch = tuple(torch.tensor(arrays[name]) for name in ('X', 'Y', 'mask'))
+        self.N = arrays['model_config']['vocab_size']
+        self.device = torch.device('cpu')
+
+    def __len__(self):
+        return len(self.batch[0])
+
+    def gather(self, indices):
+        return tuple(column[indices] for column in self.batch)
+
+
+@pytest.fixture
+def run():
+    arrays = golden('training')
+    return arrays, make_gpt(arrays['model_config'], state_of(arrays, 'initial')), OneBatch(arrays)
+
+
+def trainer_of(arrays, **changes):
+    return Trainer(Config(Trainer, verbose=False, **arrays['trainer_config'] | changes))
+
+
+def test_twelve_updates_are_the_references(run):
+    arrays, model, dataset = run
+    trainer, rows = trainer_of(arrays), []
+    trainer.train(model, dataset, n_epochs=12, on_log=rows.append)
+    np.testing.assert_allclose([row['loss'] for row in rows], arrays['loss_before_step'], rtol=1e-5)
+    np.testing.assert_allclose([row['learning_rate'] for row in rows], arrays['lr_after_step'], atol=1e-9, rtol=0)
+    np.testing.assert_array_equal([row['tokens'] for row in rows], arrays['tokens_after_step'])
+    for name, weight in model.state_dict().items():
+        atol = 2e-3 if name.endswith('attn.key.bias') else 1e-4  # its true gradient is 0: Adam follows rounding noise
+        np.testing.assert_allclose(weight, arrays[f'final/{name}'], atol=atol, rtol=0, err_msg=name)
+
+
+def test_without_decay_the_rate_stays(run):
+    arrays, model, dataset = run
+    trainer, rows = trainer_of(arrays, lr_decay=False), []
+    trainer.train(model, dataset, n_epochs=2, on_log=rows.append)
+    assert [row['learning_rate'] for row in rows] == [arrays['trainer_config']['learning_rate']] * 2
+
+
+def test_the_cosine_rises_again_after_its_end():
+    trainer = Trainer(Config(Trainer, verbose=False, learning_rate=1.0, lr_decay=True, warmup_tokens=10,
+                             final_tokens=110, device='cpu'))
+    rates = []
+    for trainer.n_tokens in (5, 10, 60, 110, 210):
+        rates.append(trainer.learning_rate())
+    assert rates == pytest.approx([0.5, 1.0, 0.5, 0.1, 1.0])
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_does_not(run):
+    arrays, _, dataset = run
+    weights = []
+    for seed in (1, 1, 2):
+        model = make_gpt(arrays['model_config'], state_of(arrays, 'initial'))
+        trainer_of(arrays, batch_size=4, seed=seed).train(model, dataset)
+        weights.append(model.pos_emb.detach().clone())
+    assert torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[0], weights[2])
+
+
+def test_an_infinite_loss_stops_the_run(run):
+    arrays, model, dataset = run
+    model.pos_emb.data[:] = float('nan')
+    with pytest.raises(InputError, match='the loss became nan at update 1'):
+        trainer_of(arrays).train(model, dataset)
+
+
+def test_every_window_is_seen_once_an_epoch(run):
+    arrays, model, dataset = run
+    seen = []
+    dataset.gather = lambda indices: (seen.append(indices), OneBatch.gather(dataset, indices))[1]
+    trainer_of(arrays, batch_size=5).train(model, dataset)
+    assert sorted(torch.cat(seen).tolist()) == list(range(16))
+    assert len(seen) == 4

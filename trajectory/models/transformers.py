@@ -1,0 +1,233 @@
+"""Read a trajectory as a sequence of tokens, and predict each token from those before it.
+
+Two things set it apart from a text model: every column of a transition has an output layer of its own, and no
+token may attend to a value column, so that plans cannot lean on the value they are to predict.
+
+    B  sequences      T  tokens            D  tokens in a transition
+    E  embedding      H  attention heads   N  bins, and so tokens, per column; token N means "the episode ended"
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from trajectory.models.ein import EinLinear
+from trajectory.utils.layout import TransitionLayout
+
+
+class CausalSelfAttention(nn.Module):
+    """Attention to what came before, less the value columns.    x : [ B x T x E ]    returns : [ B x T x E ]"""
+
+    # the names of the four layers, and the buffer `mask` [ 1 x 1 x block x block ], are in published checkpoints
+
+    def __init__(self, config):
+        super().__init__()
+        if config.n_embd % config.n_head:
+            raise ValueError(f'{config.n_head} heads cannot share an embedding of {config.n_embd} evenly')
+        self.key = nn.Linear(config.n_embd, config.n_embd)
+        self.query = nn.Linear(config.n_embd, config.n_embd)
+        self.value = nn.Linear(config.n_embd, config.n_embd)
+        self.proj = nn.Linear(config.n_embd, config.n_embd)
+        self.attn_drop = nn.Dropout(config.attn_pdrop)
+        self.resid_drop = nn.Dropout(config.resid_pdrop)
+        self.n_head = config.n_head
+        self.register_buffer('mask', self.visible(config).float()[None, None])
+
+    @staticmethod
+    def visible(config) -> Tensor:
+        """[ block x block ]  whether the token of a row may attend to the token of a column."""
+        layout = TransitionLayout(config.observation_dim, config.action_dim)
+        visible = torch.ones(config.block_size, config.block_size, dtype=torch.bool).tril()
+        visible[:, layout.value::layout.dim] = False
+        return visible
+
+    def forward(self, x: Tensor) -> Tensor:
+        q, k, v = (self._split(layer(x)) for layer in (self.query, self.key, self.value))
+        visible = self.mask[0, 0, :x.shape[1], :x.shape[1]] > 0
+        if self.training and self.attn_drop.p > 0:  # the fused kernels have no dropout on a CPU
+            weights = (q * k.shape[-1] ** -0.5) @ k.transpose(-2, -1)                 # [ B x H x T x T ]
+            weights = weights.masked_fill(~visible, float('-inf')).softmax(dim=-1)
+            mixed = self.attn_drop(weights) @ v
+        else:
+            mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=visible)        # [ B x H x T x E/H ]
+        return self.resid_drop(self.proj(mixed.transpose(1, 2).flatten(2)))
+
+    def _split(self, x):
+        return x.unflatten(-1, (self.n_head, -1)).transpose(1, 2)                     # [ B x H x T x E/H ]
+
+
+class Block(nn.Module):
+    """Attention, then a feed-forward layer, each added to its input.    x : [ B x T x E ]    returns : the same"""
+
+    def __init__(self, config):
+        super().__init__()
+        self.ln1 = nn.LayerNorm(config.n_embd)
+        self.ln2 = nn.LayerNorm(config.n_embd)
+        self.attn = self.attention(config)
+        self.mlp = nn.Sequential(  # its names `mlp.0` and `mlp.2` are in published checkpoints
+            nn.Linear(config.n_embd, 4 * config.n_embd),
+            nn.GELU(),
+            nn.Linear(4 * config.n_embd, config.n_embd),
+            nn.Dropout(config.resid_pdrop),
+        )
+
+    attention = CausalSelfAttention
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + self.attn(self.ln1(x))
+        return x + self.mlp(self.ln2(x))
+
+
+class GPT(nn.Module):
+    """The Trajectory Transformer (Janner et al. 2021), a minGPT with one output layer per column.
+
+    config : vocab_size (N), block_size (tokens), n_layer, n_head, n_embd (E, the whole width), observation_dim,
+             action_dim, transition_dim (D), {action, reward, value}_weight, {embd, resid, attn}_pdrop
+    """
+
+    takes_config = True  # `Config` hands it the recipe whole
+    block = Block
+    n_goal = 0           # tokens read before the first transition
+
+    def __init__(self, config):
+        super().__init__()
+        self.layout = TransitionLayout(config.observation_dim, config.action_dim)
+        if config.transition_dim != self.layout.dim:
+            raise ValueError(
+                f'a transition of {config.observation_dim} observation and {config.action_dim} action columns has '
+                f'{self.layout.dim} tokens with its reward and value, not {config.transition_dim}'
+            )
+        self.vocab_size = config.vocab_size
+        self.block_size = config.block_size
+        self.transition_dim = config.transition_dim
+        self.observation_dim = config.observation_dim
+        self.action_dim = config.action_dim
+        self.embedding_dim = config.n_embd
+        self.stop_token = config.vocab_size * config.transition_dim
+        self.action_weight = config.action_weight
+        self.reward_weight = config.reward_weight
+        self.value_weight = config.value_weight
+
+        self.tok_emb = nn.Embedding(config.vocab_size * config.transition_dim + 1, config.n_embd)
+        self.pos_emb = nn.Parameter(torch.zeros(1, config.block_size, config.n_embd))
+        self.drop = nn.Dropout(config.embd_pdrop)
+        self.blocks = nn.Sequential(*[self.block(config) for _ in range(config.n_layer)])
+        self.ln_f = nn.LayerNorm(config.n_embd)
+        self.head = EinLinear(config.transition_dim, config.n_embd, config.vocab_size + 1, bias=False)
+        self.apply(self._init_weights)
+
+    @staticmethod
+    def _init_weights(module):
+        if isinstance(module, nn.Linear | nn.Embedding):  # EinLinear keeps its own start
+            nn.init.normal_(module.weight, std=0.02)
+            if getattr(module, 'bias', None) is not None:
+                nn.init.zeros_(module.bias)
+
+    def get_block_size(self) -> int:
+        """The most tokens of transitions that a forward pass can read."""
+        return self.block_size
+
+    def forward(self, idx: Tensor, targets: Tensor | None = None, mask: Tensor | None = None):
+        """Predict, after every token, the next one.
+
+        idx     : [ B x T ]  tokens, beginning with the first column of a transition
+        targets : [ B x T ]  the tokens one further on
+        mask    : [ B x T ]  which of them count; all, if not given
+        returns : [ B x T x N+1 ] logits, and the loss (None without targets)
+        """
+        return self._predict(self.embed(idx), targets, mask)
+
+    def _predict(self, embedded, targets, mask):
+        hidden = self.ln_f(self.blocks(self.drop(embedded))[:, self.n_goal:])
+        padded, _ = self.pad_to_full_observation(hidden)
+        logits = self.head(padded).reshape(len(hidden), -1, self.vocab_size + 1)[:, :hidden.shape[1]]
+        return logits, None if targets is None else self.loss(logits, targets, mask)
+
+    def embed(self, idx: Tensor, start: int = 0) -> Tensor:
+        """[ B x T x E ]  tokens in the places `start`, `start + 1`, … of a sequence."""
+        end = start + idx.shape[1]
+        if end > self.block_size:
+            raise ValueError(f'a sequence of {end} tokens does not fit the block of {self.block_size}')
+        return self.tok_emb(self.offset_tokens(idx, start)) + self.pos_emb[:, start:end]
+
+    def offset_tokens(self, idx: Tensor, start: int = 0) -> Tensor:
+        """[ B x T ]  rows of the embedding table: column j has the N after j·N, the stop token one for all columns."""
+        columns = torch.arange(start, start + idx.shape[1], device=idx.device) % self.transition_dim
+        return torch.where(idx == self.vocab_size, self.stop_token, idx + columns * self.vocab_size)
+
+    def pad_to_full_observation(self, x: Tensor) -> tuple[Tensor, int]:
+        """Cut a sequence into transitions, the last one filled up with zeros.
+
+        x       : [ B x T x E ]
+        returns : [ B·⌈T/D⌉ x D x E ], and how many tokens were filled up
+        """
+        n_pad = -x.shape[1] % self.transition_dim
+        return F.pad(x, (0, 0, 0, n_pad)).reshape(-1, self.transition_dim, x.shape[-1]), n_pad
+
+    def verify(self, x: Tensor, x_pad: Tensor) -> bool:
+        """Whether `x_pad`, made from `x` by `pad_to_full_observation`, still has every token at its place."""
+        joined = x_pad.reshape(len(x), -1, x.shape[-1])
+        return bool((joined[:, :x.shape[1]] == x).all() and (joined[:, x.shape[1]:] == 0).all())
+
+    def loss(self, logits: Tensor, targets: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Cross-entropy, weighted by column, averaged over all tokens: the masked ones count as zeros."""
+        losses = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction='none').view_as(targets)
+        columns = torch.arange(1, targets.shape[1] + 1, device=targets.device) % self.transition_dim
+        losses = losses * self.column_weights(targets.device, losses.dtype)[columns]
+        return (losses if mask is None else losses * mask).mean()
+
+    def column_weights(self, device, dtype) -> Tensor:
+        """[ D ]  how much each column counts in the loss."""
+        weights = torch.ones(self.transition_dim, device=device, dtype=dtype)
+        weights[self.layout.action] = self.action_weight
+        weights[self.layout.reward] = self.reward_weight
+        weights[self.layout.value] = self.value_weight
+        return weights
+
+    def configure_optimizers(self, train_config) -> torch.optim.AdamW:
+        """AdamW; only the matrices of Linear and EinLinear decay.    train_config : learning_rate, betas, weight_decay"""
+        decayed = {id(module.weight) for module in self.modules() if isinstance(module, nn.Linear | EinLinear)}
+        groups = [
+            {'params': [p for p in self.parameters() if id(p) in decayed], 'weight_decay': train_config.weight_decay},
+            {'params': [p for p in self.parameters() if id(p) not in decayed], 'weight_decay': 0.0},
+        ]
+        return torch.optim.AdamW(groups, lr=train_config.learning_rate, betas=tuple(train_config.betas))
+
+
+class GoalAttention(CausalSelfAttention):
+    """Attention in which every token sees the whole goal, and the transitions as before.    x : [ B x G+T x E ]"""
+
+    @staticmethod
+    def visible(config) -> Tensor:
+        n_goal = config.observation_dim
+        visible = torch.zeros(n_goal + config.block_size, n_goal + config.block_size, dtype=torch.bool)
+        visible[:, :n_goal] = True
+        visible[n_goal:, n_goal:] = CausalSelfAttention.visible(config)
+        return visible
+
+
+class GoalBlock(Block):
+    attention = GoalAttention
+
+
+class ConditionalGPT(GPT):
+    """A GPT that reads a goal, an observation, before the trajectory that should lead there.
+
+    The goal's tokens share the observations' embeddings and have no position.
+    """
+
+    block = GoalBlock
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.n_goal = config.observation_dim
+
+    def forward(self, idx: Tensor, goal: Tensor, targets: Tensor | None = None, mask: Tensor | None = None):
+        """As `GPT.forward`.    goal : [ B x observation_dim ]  tokens"""
+        return self._predict(torch.cat([self.embed_goal(goal), self.embed(idx)], dim=1), targets, mask)
+
+    def embed_goal(self, goal: Tensor) -> Tensor:
+        """[ B x observation_dim x E ]"""
+        if goal.shape[1] != self.observation_dim:
+            raise ValueError(f'a goal has {self.observation_dim} tokens, this one has {goal.shape[1]}')
+        return self.tok_emb(self.offset_tokens(goal))

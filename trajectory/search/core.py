@@ -1,0 +1,174 @@
+"""Plan by beam search over imagined trajectories.
+
+    G  episodes      T  tokens of a prefix      D  tokens of a transition      H  transitions imagined
+"""
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from trajectory.search.sampling import draws_from, extend, filtered, sort_2d
+from trajectory.search.sequences import CachedSequences, UncachedSequences
+from trajectory.utils.errors import InputError
+from trajectory.utils.layout import REWARD_DIM, VALUE_DIM, TransitionLayout
+from trajectory.utils.progress import Progress, Silent
+
+VALUE_PLACEHOLDER = 1e6  # stands for a value in a context: the model attends to no value token
+
+
+@torch.no_grad()
+def beam_plan(model, value_fn: Callable, x: Tensor | Sequence[Tensor], n_steps: int, beam_width: int, n_expand: int,
+              observation_dim: int, action_dim: int, discount: float = 0.99,
+              max_context_transitions: int | None = None, k_obs: int | None = None, k_act: int | None = None,
+              k_rew: int | None = 1, cdf_obs: float | None = None, cdf_act: float | None = None,
+              cdf_rew: float | None = None, verbose: bool = True, *, goal: Tensor | None = None,
+              generator: torch.Generator | Sequence[torch.Generator] | None = None,
+              draw: Callable | None = None, cached: bool = True) -> Tensor:
+    """Imagine `n_steps` transitions, keeping the candidates of highest value (Janner et al. 2021, algorithm 1).
+
+    value_fn   : from distributions [ B x 2 x V ] over reward and value tokens to two [ B ]
+    x          : [ G x T ] tokens of context and present observation; a list of [ T ], if lengths differ
+    goal       : [ G x observation_dim ] tokens, for a `ConditionalGPT`
+    generator  : where the draws come from; several episodes take a list, so that each draws as it would alone
+    draw       : instead of it, a function from distributions [ B x V ] to tokens [ B x 1 ]
+    cached     : False reads the window anew for every token, the slow oracle
+    returns    : [ G x H x D ] tokens of the best candidates, their values left in; [ H x D ] if `x` is [ 1 x T ]
+    """
+    layout = TransitionLayout(observation_dim, action_dim)
+    prefixes = [row for row in x]
+    limit = check_plan(model, layout, prefixes, n_steps, beam_width, n_expand, max_context_transitions,
+                       k_obs, k_act, k_rew)
+    generators = list(generator) if isinstance(generator, Sequence) else [generator] * len(prefixes)
+    plans = [None] * len(prefixes)
+    for members in _of_equal_length(prefixes):
+        plan = _plan_together(
+            model, value_fn, torch.stack([prefixes[i] for i in members]), n_steps, beam_width, n_expand, layout,
+            discount, limit, None if goal is None else goal[members],
+            draw or draws_from([generators[i] for i in members]),
+            obs={'topk': k_obs, 'cdf': cdf_obs}, act={'topk': k_act, 'cdf': cdf_act},
+            rew={'topk': k_rew, 'cdf': cdf_rew}, progress=(Progress if verbose else Silent)(n_steps, name='plan'),
+            cached=cached,
+        )
+        for i, rows in zip(members, plan, strict=True):
+            plans[i] = rows
+    return plans[0] if torch.is_tensor(x) and len(plans) == 1 else torch.stack(plans)
+
+
+def _plan_together(model, value_fn, prefixes, n_steps, beam_width, n_expand, layout, discount, limit, goal, draw, *,
+                   obs, act, rew, progress, cached):
+    """Plan for prefixes of one length.    prefixes : [ G x T ]    returns : [ G x H x D ]"""
+    n_groups, n_context = prefixes.shape
+    device = prefixes.device
+    final_length = n_context + n_steps * layout.dim - layout.observation_dim
+    if cached:
+        sequences = CachedSequences(model, prefixes, n_groups, limit, goal, final_length, n_shared=n_context)
+    else:
+        sequences = UncachedSequences(model, prefixes, n_groups, limit, goal, final_length)
+    sequences.select(torch.zeros(n_groups, beam_width, dtype=torch.long, device=device))
+    everyone_again = torch.arange(beam_width, device=device).repeat(n_groups, n_expand)    # [ G x R ]
+    dtype = model.pos_emb.dtype
+    rewards = torch.zeros(n_groups, beam_width, n_steps + 1, device=device, dtype=dtype)
+    discounts = discount ** torch.arange(n_steps + 1, device=device, dtype=dtype)
+
+    for t in range(n_steps):
+        sequences.select(everyone_again)
+        rewards = rewards.repeat(1, n_expand, 1)
+        extend(sequences, draw, layout.action_dim, act)
+        reward, value = value_fn(extend(sequences, draw, REWARD_DIM + VALUE_DIM, rew))
+        rewards[..., t] = reward.view(n_groups, -1)
+        rewards[..., t + 1] = value.view(n_groups, -1)
+        values = (rewards * discounts).sum(dim=-1)
+        # single precision, first come first served: candidates that differ in a value token alone are level, and
+        # rounding must not choose between them
+        best = values.float().sort(dim=-1, descending=True, stable=True).indices[:, :beam_width]
+        sequences.select(best)
+        rewards = rewards.gather(1, best[..., None].expand(-1, -1, n_steps + 1))
+        if t < n_steps - 1:
+            extend(sequences, draw, layout.observation_dim, obs)
+        progress.update()
+    progress.close()
+
+    return sequences.tokens.view(n_groups, beam_width, -1, layout.dim)[:, 0, -n_steps:]
+
+
+@torch.no_grad()
+def beam_search(model, x: Tensor, n_steps: int, beam_width: int = 512, goal: Tensor | None = None, *,
+                max_block: int | None = None, crop_increment: int | None = None, cached: bool = True,
+                **sample_kwargs) -> tuple[Tensor, Tensor]:
+    """Find the likeliest continuations, token by token: imitation, or the way to a goal.
+
+    x             : [ B x T ]  one or more sequences to continue, together
+    goal          : [ 1 x observation_dim ] tokens, for a `ConditionalGPT`
+    sample_kwargs : temperature, topk, cdf
+    returns       : [ T+n_steps ] the likeliest sequence, and [ beam_width ] log-probabilities of all that were kept
+    """
+    if n_steps < 1 or beam_width < 1:
+        raise InputError(f'a search needs at least 1 step and a beam of 1, got {n_steps} and {beam_width}')
+    if crop_increment not in (None, model.transition_dim):
+        raise InputError(f'a crop takes whole transitions of {model.transition_dim} tokens, not {crop_increment}')
+    model.eval()
+    limit = min(model.get_block_size(), max_block or model.get_block_size())
+    final_length = x.shape[1] + n_steps
+    if cached:
+        n_shared = x.shape[1] if len(x) == 1 else 0
+        sequences = CachedSequences(model, x, 1, limit, goal, final_length, n_shared)
+    else:
+        sequences = UncachedSequences(model, x, 1, limit, goal, final_length)
+    total = x.new_zeros(len(x), 1, dtype=model.pos_emb.dtype)
+    for _ in range(n_steps):
+        candidates = total + filtered(sequences.logits(), **sample_kwargs).log_softmax(dim=-1)     # [ R x V ]
+        logp, rows, tokens = sort_2d(candidates)
+        n_kept = min(int((candidates > float('-inf')).sum()), beam_width)
+        sequences.select(rows[None, :n_kept])
+        sequences.append(tokens[:n_kept, None])
+        total = logp[:n_kept, None]
+    return sequences.tokens[0], total[:, 0]
+
+
+def check_plan(model, layout, prefixes, n_steps, beam_width, n_expand, max_context_transitions, k_obs, k_act, k_rew):
+    """Refuse a plan that cannot be made, before any work.    returns : tokens the model may see"""
+    for name, number in (('horizon', n_steps), ('beam_width', beam_width), ('n_expand', n_expand)):
+        if number < 1:
+            raise InputError(f'{name} must be at least 1, got {number}.\n  Pass --{name} 5, say.')
+    for name, k in (('k_obs', k_obs), ('k_act', k_act), ('k_rew', k_rew)):
+        if k is not None and not 1 <= k <= model.vocab_size + 1:
+            raise InputError(f'{name} must be between 1 and the {model.vocab_size + 1} tokens of a column, got {k}.\n'
+                             f'  Pass --{name} None to keep them all.')
+    if layout != model.layout:
+        raise InputError(f'a transition of this plan has {layout.dim} numbers, one of the model {model.layout.dim}; '
+                         'was the model trained on another data set?')
+    for prefix in prefixes:
+        if prefix.ndim != 1 or len(prefix) % layout.dim != layout.observation_dim:
+            raise InputError(
+                f'a prefix must end after an observation, so have {layout.observation_dim} tokens more than whole '
+                f'transitions of {layout.dim}; this one has shape {list(prefix.shape)}'
+            )
+    return check_context(model, n_steps, max_context_transitions)
+
+
+def check_context(model, n_steps, max_context_transitions):
+    """Tokens the model may see; an InputError where they are more than its block, or too few to plan with."""
+    block_size = model.get_block_size()
+    if max_context_transitions is None:
+        limit = block_size
+    else:
+        limit = max_context_transitions * model.transition_dim - 1
+        if limit > block_size:
+            raise InputError(
+                f'a context of {max_context_transitions} transitions is {limit} tokens, more than the {block_size} of '
+                f'the model\'s block.\n  Pass --max_context_transitions {(block_size + 1) // model.transition_dim}.'
+            )
+    if limit < model.transition_dim - 1 or (n_steps > 1 and limit < model.transition_dim):
+        raise InputError(
+            f'a context of {limit} tokens does not hold the transition of {model.transition_dim} that was just '
+            'imagined.\n  Pass --max_context_transitions 2, or more.'
+        )
+    return limit
+
+
+def _of_equal_length(prefixes):
+    """Indices of the prefixes, those of one length together."""
+    together = {}
+    for i, prefix in enumerate(prefixes):
+        together.setdefault(len(prefix), []).append(i)
+    return together.values()

@@ -1,0 +1,130 @@
+"""Draw the next tokens of sequences from a model.
+
+    B  sequences      T  tokens so far      V  tokens to choose from: the bins, and the stop token
+"""
+import torch
+from torch import Tensor
+
+from trajectory.search.sequences import CachedSequences, forward, round_to_multiple
+from trajectory.utils.errors import InputError
+
+__all__ = ['choose', 'draws_from', 'extend', 'filter_cdf', 'filtered', 'forward', 'get_logp', 'inverse_cdf',
+           'round_to_multiple', 'sample', 'sample_n', 'sort_2d', 'top_k_logits']
+
+
+def top_k_logits(logits: Tensor, k: int) -> Tensor:
+    """Remove all but the k likeliest tokens; those level with the k-th stay.    logits, returns : [ B x V ]"""
+    kth = logits.topk(k, dim=-1).values[..., -1:]
+    return logits.masked_fill(logits < kth, float('-inf'))
+
+
+def filter_cdf(logits: Tensor, threshold: float) -> Tensor:
+    """Remove the least likely tokens, while their cumulative probability stays below `threshold`.
+
+    As in the reference the least likely token goes in any case, and with a removed token go those level with it;
+    a row that would lose every token keeps them all.    logits, returns : [ B x V ]
+    """
+    probs = logits.softmax(dim=-1)
+    ordered = probs.sort(dim=-1).values
+    n_below = (ordered.cumsum(dim=-1) < threshold).sum(dim=-1, keepdim=True)
+    likeliest_removed = ordered.gather(-1, (n_below - 1).clamp(min=0))               # [ B x 1 ]
+    removed = (probs <= likeliest_removed) & (likeliest_removed < ordered[..., -1:])
+    return logits.masked_fill(removed, float('-inf'))
+
+
+def sort_2d(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Sort a matrix as a whole, largest first.    x : [ M x N ]    returns : values, rows, columns, [ M·N ] each"""
+    values, places = x.flatten().sort(descending=True, stable=True)
+    return values, places // x.shape[1], places % x.shape[1]
+
+
+def filtered(logits: Tensor, temperature: float = 1.0, topk: int | None = None, cdf: float | None = None) -> Tensor:
+    """Logits at a temperature, less what the two filters remove.    logits, returns : [ B x V ]"""
+    logits = logits / temperature
+    if topk is not None:
+        logits = top_k_logits(logits, topk)
+    return logits if cdf is None else filter_cdf(logits, cdf)
+
+
+def get_logp(model, x: Tensor, temperature: float = 1.0, topk: int | None = None, cdf: float | None = None,
+             **forward_kwargs) -> Tensor:
+    """Log-probabilities of the next token.    x : [ B x T ]    returns : [ B x V ]"""
+    logits = forward(model, x, **forward_kwargs)[:, -1]
+    return filtered(logits, temperature, topk, cdf).log_softmax(dim=-1)
+
+
+def inverse_cdf(probs: Tensor, uniforms: Tensor) -> Tensor:
+    """The first token whose cumulative probability reaches the row's number in [0, 1).
+
+    probs : [ B x V ]    uniforms : [ B ]    returns : [ B x 1 ]
+    """
+    cumulative = probs.double().cumsum(dim=-1)
+    reached = cumulative >= (uniforms.double()[:, None] * cumulative[:, -1:]).clamp(min=torch.finfo(torch.double).tiny)
+    return reached.int().argmax(dim=-1, keepdim=True)
+
+
+def draws_from(generators: list[torch.Generator | None]):
+    """A function that draws one token a row; each generator serves an equal share of the rows, in order.
+
+    returns : function from distributions [ B x V ] to tokens [ B x 1 ]
+    """
+
+    def draw(probs):
+        share = len(probs) // len(generators)
+        uniforms = torch.cat([torch.rand(share, generator=generator, dtype=torch.double, device=probs.device)
+                              for generator in generators])
+        return inverse_cdf(probs, uniforms)
+
+    return draw
+
+
+def choose(logits: Tensor, draw, temperature: float = 1.0, topk: int | None = None, cdf: float | None = None):
+    """Choose a token a row: the likeliest if `topk` is 1, else drawn after the filters.
+
+    logits  : [ B x V ]
+    returns : [ B x 1 ] tokens, and [ B x V ] their distribution before the filters
+    """
+    probs = (logits / temperature).softmax(dim=-1)
+    if topk == 1:
+        return probs.argmax(dim=-1, keepdim=True), probs
+    if topk is None and cdf is None:
+        return draw(probs), probs
+    return draw(filtered(logits, temperature, topk, cdf).softmax(dim=-1)), probs
+
+
+def sample(model, x: Tensor, temperature: float = 1.0, topk: int | None = None, cdf: float | None = None,
+           generator: torch.Generator | None = None, **forward_kwargs):
+    """Draw the next token of every sequence.
+
+    x       : [ B x T ]
+    returns : [ B x 1 ] tokens, and [ B x V ] their distribution before `topk` and `cdf`
+    """
+    logits = forward(model, x, **forward_kwargs)[:, -1]
+    return choose(logits, draws_from([generator]), temperature, topk, cdf)
+
+
+def extend(sequences, draw, n_tokens, how):
+    """Draw `n_tokens` more a row.    returns : [ G·R x n_tokens x V ]  what they were drawn from, unfiltered"""
+    distributions = []
+    for _ in range(n_tokens):
+        tokens, probs = choose(sequences.logits(), draw, **how)
+        sequences.append(tokens)
+        distributions.append(probs)
+    return torch.stack(distributions, dim=1)
+
+
+@torch.no_grad()
+def sample_n(model, x: Tensor, N: int, max_block: int | None = None, crop_increment: int | None = None,
+             goal: Tensor | None = None, generator: torch.Generator | None = None, **sample_kwargs):
+    """Draw N more tokens for every sequence.
+
+    x       : [ B x T ]
+    returns : [ B x T+N ], and [ B x N x V ] the distributions before `topk` and `cdf`
+    """
+    if crop_increment not in (None, model.transition_dim):
+        raise InputError(f'a crop takes whole transitions of {model.transition_dim} tokens, not {crop_increment}')
+    model.eval()
+    limit = min(model.get_block_size(), max_block or model.get_block_size())
+    sequences = CachedSequences(model, x, len(x), limit, goal, x.shape[1] + N, n_shared=x.shape[1])
+    probs = extend(sequences, draws_from([generator]), N, sample_kwargs)
+    return sequences.tokens, probs

@@ -1,0 +1,132 @@
+"""Hold the token sequences of a search while they grow, and know the model's next prediction for each.
+
+Two kinds that give the same logits: `CachedSequences` reads every token once; `UncachedSequences` reads the whole
+window again for every token, as the reference does, and is what tests and benchmarks compare with.
+
+    G  episodes      R  candidates of an episode      V  tokens to choose from
+"""
+import torch
+from torch import Tensor
+
+from trajectory.models.decoding import Decoder
+
+
+def round_to_multiple(x: int, N: int) -> int:
+    """The least multiple of N that is at least x."""
+    return -(-x // N) * N
+
+
+def crop_length(n_tokens: int, limit: int | None, increment: int) -> int:
+    """How many tokens to leave out at the front, whole transitions at a time, for the rest to fit `limit`."""
+    return 0 if limit is None or n_tokens <= limit else round_to_multiple(n_tokens - limit, increment)
+
+
+def forward(model, x: Tensor, max_block: int | None = None, allow_crop: bool = True,
+            crop_increment: int | None = None, **kwargs) -> Tensor:
+    """Logits of a sequence, cropped at the front to what the model, and the caller, let it see.
+
+    x              : [ B x T ]
+    max_block      : tokens it may see, if fewer than the model's block
+    crop_increment : tokens in a transition; the crop is a multiple, so the first token stays a first column
+    returns        : [ B x T' x V ], T' after the crop
+    """
+    model.eval()
+    limit = min(model.get_block_size(), max_block or model.get_block_size())
+    n_crop = crop_length(x.shape[1], limit, crop_increment or model.transition_dim)
+    if n_crop and not allow_crop:
+        raise ValueError(f'{x.shape[1]} tokens do not fit the {limit} that the model may see')
+    return model(x[:, n_crop:], **kwargs)[0]
+
+
+class UncachedSequences:
+    """Rows of tokens, [ G·R x T ], an episode's rows together.
+
+    tokens       : [ G·R x T ]
+    n_groups     : G
+    limit        : tokens the model may see; longer rows are cropped at the front, transition by transition,
+                   which renumbers positions from 0
+    goal         : [ G x observation_dim ] tokens, for a `ConditionalGPT`
+    final_length : tokens a row will have in the end
+    """
+
+    def __init__(self, model, tokens: Tensor, n_groups: int, limit: int, goal: Tensor | None, final_length: int):
+        self.model = model
+        self.tokens = tokens
+        self.n_groups = n_groups
+        self.limit = limit
+        self.goal = goal
+        self.final_length = final_length
+
+    @property
+    def n_crop(self) -> int:
+        """Tokens left out at the front the next time the model reads."""
+        return crop_length(self.tokens.shape[1], self.limit, self.model.transition_dim)
+
+    def logits(self) -> Tensor:
+        """[ G·R x V ]  for the next token of each row."""
+        goal = {} if self.goal is None else {
+            'goal': self.goal.repeat_interleave(len(self.tokens) // self.n_groups, dim=0)
+        }
+        return forward(self.model, self.tokens, max_block=self.limit, **goal)[:, -1]
+
+    def append(self, tokens: Tensor) -> None:
+        """Lengthen every row.    tokens : [ G·R x 1 ]"""
+        self.tokens = torch.cat([self.tokens, tokens], dim=1)
+
+    def select(self, rows: Tensor) -> None:
+        """Keep these rows, in this order; one may be kept more than once.
+
+        rows : [ G x R' ]  indices within each group
+        """
+        self.tokens = self.tokens[self._flat(rows)]
+
+    def _flat(self, rows):
+        n_rows = len(self.tokens) // self.n_groups
+        return (rows + n_rows * torch.arange(self.n_groups, device=rows.device)[:, None]).flatten()
+
+
+class CachedSequences(UncachedSequences):
+    """The same, every token read once: a cache grows with the rows, until a crop renumbers their positions.
+
+    n_shared : leading tokens that are the same in all rows of a group
+    """
+
+    def __init__(self, model, tokens, n_groups, limit, goal, final_length, n_shared: int):
+        super().__init__(model, tokens, n_groups, limit, goal, final_length)
+        self.decoder = Decoder(model, goal)
+        self.n_shared = n_shared
+        self.cropped = 0      # tokens before the window that the cache holds
+        self.cache = None
+        self.latest = None    # logits, while they are up to date
+
+    def logits(self) -> Tensor:
+        if self.latest is None and self._is_stale():
+            self._read_window()
+        elif self.latest is None:
+            for place in range(self.cropped + self.cache.n_read, self.tokens.shape[1]):
+                self.latest, self.cache = self.decoder.step(self.tokens[:, place:place + 1], self.cache)
+        return self.latest
+
+    def append(self, tokens: Tensor) -> None:
+        super().append(tokens)
+        self.latest = None
+
+    def select(self, rows: Tensor) -> None:
+        if rows.shape[1] * self.n_groups > len(self.tokens):
+            self.logits()  # better to read the last token before there are more rows to read it in
+        flat = self._flat(rows)
+        self.tokens = self.tokens[flat]
+        self.cache = None if self._is_stale() else self.cache.select(flat)
+        if self.latest is not None:
+            self.latest = self.latest[flat]
+
+    def _is_stale(self):
+        return self.cache is None or self.n_crop != self.cropped
+
+    def _read_window(self):
+        self.cropped = self.n_crop
+        n_shared = max(self.n_shared - self.cropped, 0)
+        window = self.tokens[:, self.cropped:]
+        first_rows = window[::len(window) // self.n_groups]
+        room = min(self.limit - window.shape[1], self.final_length - self.tokens.shape[1])
+        self.latest, self.cache = self.decoder.prefill(first_rows[:, :n_shared], window[:, n_shared:], max(room, 0))
