@@ -1,0 +1,111 @@
+"""Draw the learning curve of a training run: its loss, and the learning rate below.
+
+    python plotting/curve.py logs/hopper-medium-v2/gpt/azure [--savepath learning_curve.png]
+
+Without `--savepath` the picture goes beside the run's `metrics.jsonl`. A run that is still under way, or was
+killed while it wrote its last line, is drawn as far as it went.
+"""
+import json
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from pathlib import Path
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from trajectory.utils.errors import InputError
+
+REQUIRED = ('epoch', 'step', 'tokens', 'loss', 'learning_rate')
+LOSS_COLOR, HELDOUT_COLOR, RATE_COLOR = '#3a6db5', '#d9822b', '#767d88'
+INK, FAINT_INK = '#2b2f36', '#767d88'
+
+
+def read_metrics(path: str | Path) -> list[dict]:
+    """Read the lines of a `metrics.jsonl`, by rising step.
+
+    Where the steps go back, the run was resumed there: what had been logged past that step is forgotten.
+    """
+    path = Path(path)
+    try:
+        lines = path.read_text(encoding='utf-8', errors='replace').splitlines()
+    except OSError as error:
+        raise InputError(f'cannot read {path}: {error.strerror}.\n'
+                         '  Pass the folder of a training run, logs/<dataset>/<exp_name>.') from error
+    metrics = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            record = json.loads(line)
+        except ValueError as error:
+            if number == len(lines):    # the run was killed while it wrote
+                break
+            raise InputError(f'line {number} of {path} is not valid JSON: {error}.\n'
+                             '  Delete the line.') from error
+        record = record if isinstance(record, dict) else {}
+        missing = [key for key in REQUIRED if not isinstance(record.get(key), (int, float))]
+        if missing:
+            raise InputError(f'line {number} of {path} has no number for {", ".join(missing)}.\n'
+                             '  Delete the line.')
+        while metrics and metrics[-1]['step'] >= record['step']:
+            metrics.pop()
+        metrics.append(record)
+    if not metrics:
+        raise InputError(f'{path} holds no metrics yet.\n  Wait for the first line, or train again.')
+    return metrics
+
+
+def draw_learning_curve(metrics_path: str | Path, savepath: str | Path) -> None:
+    """Draw the loss and the learning rate over the updates of a run, and write the picture."""
+    metrics = read_metrics(metrics_path)
+    last = metrics[-1]
+    steps = [record['step'] for record in metrics]
+    losses = [record['loss'] for record in metrics]
+
+    figure = Figure(figsize=(7, 4.6), layout='constrained')
+    FigureCanvasAgg(figure)
+    top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
+    marker = 'o' if len(steps) == 1 else None
+    top.plot(steps, losses, color=LOSS_COLOR, linewidth=1.4, marker=marker, label='training')
+    heldout = [(record['step'], record['heldout_loss']) for record in metrics
+               if record.get('heldout_loss') is not None]
+    if heldout:
+        top.plot(*zip(*heldout, strict=True), color=HELDOUT_COLOR, linewidth=1.4, marker='o', markersize=4,
+                 label='held out')
+        top.legend(frameon=False, labelcolor=INK)
+    rates = [record['learning_rate'] for record in metrics]
+    bottom.plot(steps, rates, color=RATE_COLOR, linewidth=1.4, marker=marker)
+
+    run = '/'.join(Path(metrics_path).absolute().parent.parts[-3:])     # <dataset>/<exp_name>
+    top.set_title(run, loc='left', color=INK, fontweight='bold', pad=22)
+    top.text(0, 1.03, f'epoch {last["epoch"]:,}   {last["step"]:,} updates   {last["tokens"]:,} tokens   '
+             f'loss {last["loss"]:.3f}', transform=top.transAxes, color=FAINT_INK, fontsize=8.5)
+    top.set_ylabel('loss', color=FAINT_INK)
+    bottom.set_ylabel('learning rate', color=FAINT_INK)
+    bottom.set_xlabel('updates', color=FAINT_INK)
+    bottom.set_ylim(bottom=0)
+    bottom.ticklabel_format(axis='y', style='sci', scilimits=(0, 0), useMathText=True)
+    bottom.xaxis.set_major_formatter(lambda step, _: f'{step:,.0f}')
+    for axes in (top, bottom):
+        axes.grid(color='#e6e8eb', linewidth=0.8)
+        axes.spines[['top', 'right']].set_visible(False)
+        axes.spines[['left', 'bottom']].set_color('#b8bec7')
+        axes.tick_params(length=0, labelcolor=FAINT_INK)
+
+    Path(savepath).parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(savepath, dpi=160)
+
+
+def main(argv=None):
+    parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
+    parser.add_argument('run', help='folder of a training run, or its metrics.jsonl')
+    parser.add_argument('--savepath', help='the picture to write (default: learning_curve.png beside metrics.jsonl)')
+    args = parser.parse_args(argv)
+    metrics_path = Path(args.run) if args.run.endswith('.jsonl') else Path(args.run) / 'metrics.jsonl'
+    savepath = args.savepath or metrics_path.with_name('learning_curve.png')
+    try:
+        draw_learning_curve(metrics_path, savepath)
+    except InputError as error:
+        parser.exit(2, f'{parser.prog}: error: {error}\n')
+    print(f'wrote {savepath}')
+
+
+if __name__ == '__main__':
+    main()
