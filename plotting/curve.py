@@ -96,7 +96,7 @@ def draw_learning_curve(metrics_path: str | Path, savepath: str | Path) -> None:
 def main(argv=None):
     parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
     parser.add_argument('run', help='folder of a training run, or its metrics.jsonl')
-    parser.add_argument('--savepath', help='the picture to write (default: learning_curve.png beside metrics.jsonl)')
+    parser.add_argument('--savepath', help='the picture to write (default: learning_curve.png in the run)')
     args = parser.parse_args(argv)
     metrics_path = Path(args.run) if args.run.endswith('.jsonl') else Path(args.run) / 'metrics.jsonl'
     savepath = args.savepath or metrics_path.with_name('learning_curve.png')
