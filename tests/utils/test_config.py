@@ -157,6 +157,10 @@ def test_a_pickle_of_something_else_is_not_a_recipe(tmp_path):
     with pytest.raises(InputError, match='holds a dict, not a recipe'):
         Config.load(path)
 
+    path.write_bytes(pickle.dumps(Config.__new__(Config)))      # without its two attributes
+    with pytest.raises(InputError, match='holds a Config, not a recipe'):
+        Config.load(path)
+
 
 def test_a_missing_recipe_is_an_error_that_lists_the_folder(tmp_path):
     (tmp_path / 'args.json').touch()

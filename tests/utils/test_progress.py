@@ -107,6 +107,16 @@ def test_silent_takes_every_call_of_progress_and_says_nothing(capsys):
     assert capsys.readouterr() == ('', '')
 
 
+def test_a_description_takes_the_place_of_the_one_before(capsys):
+    progress = Progress(1)
+    progress.set_description({'loss': 1})
+    progress.set_description({'value': 2})
+    progress.stamp()
+    reported = capsys.readouterr().err
+    assert 'value 2' in reported
+    assert 'loss' not in reported
+
+
 def test_two_counts_share_no_description(capsys):
     first, second = Progress(1), Progress(1)
     first.set_description({'loss': 1})

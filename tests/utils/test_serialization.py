@@ -160,9 +160,11 @@ def test_the_settings_of_a_run_are_attributes(tmp_path):
 # --------------------------------- models --------------------------------- #
 
 def test_the_latest_epoch_is_the_largest_number_not_the_last_name(tmp_path):
-    for name in ('state_2.pt', 'state_10.pt', 'state_best.pt', '.1a2b.state_99.pt', 'state_11.pt.old'):
+    epochs = random.Random(0).sample(range(31), 31)
+    others = ['state_best.pt', '.1a2b.state_99.pt', 'state_99.pt.old', 'state_of_state_99.pt']
+    for name in [f'state_{epoch}.pt' for epoch in epochs] + others:
         (tmp_path / name).touch()
-    assert get_latest_epoch(tmp_path.parent, tmp_path.name) == 10
+    assert get_latest_epoch(tmp_path.parent, tmp_path.name) == 30
 
 
 @pytest.mark.parametrize('load', [get_latest_epoch, load_model])

@@ -126,6 +126,7 @@ def test_a_flag_becomes_a_value_of_its_type(argv, name, value):
 @pytest.mark.parametrize(('argv', 'message'), [
     (['--horzon', '5'], 'unrecognized arguments: --horzon 5. Did you mean --horizon?'),
     (['--horzon=5'], 'unrecognized arguments: --horzon=5. Did you mean --horizon?'),
+    (['--exp_nam=' + 20 * 'x'], f'unrecognized arguments: --exp_nam={20 * "x"}. Did you mean --exp_name?'),
     (['--plan-freq', '5'], 'unrecognized arguments: --plan-freq 5. Did you mean --plan_freq?'),
     (['--beam_w', '5'], 'unrecognized arguments: --beam_w 5. Did you mean --beam_width?'),
     (['--zzz', '5'], 'unrecognized arguments: --zzz 5. --help lists the flags.'),
@@ -280,7 +281,18 @@ def test_preparing_it_again_is_fine(tmp_path):
         args.prepare_folder()
     assert utils.load_args(args.savepath).horizon == 2
 
-# ---------------------------------- seed ----------------------------------- #
+
+@pytest.mark.parametrize(('suffix', 'folders'), [('7', ['7', '8', '9']), ('a', ['a', 'a_1', 'a_2'])])
+def test_repetitions_are_recorded_as_if_each_were_run_alone(tmp_path, suffix, folders):
+    args = parse('--logbase', str(tmp_path), '--exp_name', 'x', '--suffix', suffix, '--seed', '5')
+    prepared = [args.prepare_folder(repetition=k) for k in range(3)]
+    assert prepared == [tmp_path / BLOCKLESS / 'x' / name for name in folders]
+    for k, folder in enumerate(prepared):
+        saved = utils.load_args(folder)
+        assert (saved.seed, saved.suffix, saved.savepath) == (5 + k, folders[k], str(folder))
+    assert (args.seed, args.suffix, args.savepath) == (5, suffix, prepared[0])
+
+# ------------------------------ seed, threads ------------------------------ #
 
 def draw():
     return random.random(), np.random.rand(), torch.rand(1).item()  # noqa: NPY002  what set_seed is for
@@ -299,6 +311,28 @@ def test_two_equal_commands_draw_the_same_numbers():
 def test_a_seed_that_numpy_cannot_take_is_an_error(seed):
     with pytest.raises(InputError, match=f'between 0 and 4294967295, got {seed}'):
         set_seed(seed)
+
+
+def test_torch_uses_as_many_threads_as_asked_for():
+    before = torch.get_num_threads()
+    try:
+        utils.set_threads(3)
+        assert torch.get_num_threads() == 3
+        utils.set_threads(None)
+        assert torch.get_num_threads() == 3
+        utils.set_threads(None, default=2)
+        assert torch.get_num_threads() == 2
+        utils.set_threads(1, default=2)
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize('threads', [0, -1])
+def test_a_number_below_one_is_refused_with_the_flag_to_pass(threads):
+    with pytest.raises(InputError, match=rf'threads must be at least 1, got {threads}.\n.*--threads 1'):
+        utils.set_threads(threads)
+    utils.check_positive('horizon', 1)
 
 # --------------------------------- scripts --------------------------------- #
 
