@@ -59,9 +59,9 @@ def load_environment(name: str, dataset_path: str | Path | None = None):
         raise InputError(f"{name} is in D4RL's catalogue, but its environment is not one of those that can be made "
                          f'here: {", ".join(ROBOTS)}')
     if path is not None:
-        raise InputError(f'{path} does not say which environment it was recorded in (metadata/env), and '
-                         f"'{name}' is no D4RL name.\n  Add metadata/env = Hopper-v4, say, or name the data set as D4RL "
-                         'does: --dataset hopper-medium-v2')
+        raise InputError(f"{path} does not say which environment it was recorded in (metadata/env), and '{name}' is no "
+                         'D4RL name.\n  Add metadata/env = Hopper-v4, say, or name the data set as D4RL does: '
+                         '--dataset hopper-medium-v2')
     raise InputError(f"unknown data set '{name}'{_nearest(name)}.\n"
                      f'  There are {", ".join(sorted(known_names()))}.\n'
                      '  Your own: --dataset NAME --dataset_path FILE.hdf5')

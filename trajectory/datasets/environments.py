@@ -101,12 +101,18 @@ def _make_quietly(id):
     with warnings.catch_warnings():
         warnings.filterwarnings('ignore', message='.*out of date.*')
         try:
-            return gymnasium.make(id, max_episode_steps=MAX_EPISODE_STEPS)
-        except gymnasium.error.Error as error:
+            if ':' in id:  # Gymnasium would import the module before the colon: a file must not choose what runs
+                raise gymnasium.error.NameNotFound('an id names no module')
+            env = gymnasium.make(id, max_episode_steps=MAX_EPISODE_STEPS)
+        except (gymnasium.error.Error, ImportError) as error:
             raise InputError(
                 f"'{id}' is not an environment that Gymnasium can make here: {error}\n"
                 '  Install what provides it, or correct metadata/env in the data set.'
             ) from error
+    if not isinstance(env.unwrapped, MujocoEnv):
+        raise InputError(f"'{id}' is no robot of MuJoCo's, whose state could be read.\n"
+                         '  Name one that is: Hopper-v4, say.')
+    return env
 
 
 def _swap_physics(robot: MujocoEnv):

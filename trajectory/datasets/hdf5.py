@@ -18,6 +18,8 @@ from trajectory.utils.serialization import write_atomically
 
 COLUMNS = {'observations': 2, 'actions': 2, 'rewards': 1, 'terminals': 1, 'timeouts': 1}  # name: dimensions
 
+_REMEDY = f"\n  D4RL's layout needs {', '.join(COLUMNS)}: see the top of trajectory/datasets/hdf5.py."
+
 
 def read_episodes(path: str | Path) -> dict[str, np.ndarray]:
     """The columns of the file, checked: same length, finite, of the right rank.
@@ -29,8 +31,6 @@ def read_episodes(path: str | Path) -> dict[str, np.ndarray]:
         for name, rank in COLUMNS.items():
             columns[name] = _read_column(file, name, rank, path)
     _check_lengths(columns, path)
-    for name, column in columns.items():
-        _check_finite(name, column, path)
     return columns
 
 
@@ -89,17 +89,22 @@ def _read_column(file, name, rank, path):
     import h5py
 
     column = file.get(name)
+    if column is None:
+        raise InputError(f"{path} has no '{name}'; it holds {', '.join(sorted(file)) or 'nothing'}.{_REMEDY}")
     if not isinstance(column, h5py.Dataset):
-        raise InputError(f"{path} has no '{name}'; it holds {', '.join(sorted(file)) or 'nothing'}.\n"
-                         f"  D4RL's layout needs {', '.join(COLUMNS)}.")
+        raise InputError(f"{path}: '{name}' is a group, expected a column.{_REMEDY}")
     if column.dtype.kind not in 'fiub':
-        raise InputError(f"{path}: '{name}' holds {column.dtype}, expected numbers.")
+        raise InputError(f"{path}: '{name}' holds {column.dtype}, expected numbers.{_REMEDY}")
     values = column[()]
     if rank == 1 and values.ndim == 2 and values.shape[1] == 1:
         values = values[:, 0]
-    if values.ndim != rank:
-        raise InputError(f"{path}: '{name}' has shape {values.shape}, expected {rank} dimension(s).")
-    return values.astype(bool if name in ('terminals', 'timeouts') else np.float32, copy=False)
+    if values.ndim != rank or 0 in values.shape[1:]:
+        expected = '[ steps ]' if rank == 1 else '[ steps x numbers ]'
+        raise InputError(f"{path}: '{name}' has shape {values.shape}, expected {expected}.{_REMEDY}")
+    with np.errstate(over='ignore'):  # what is too large becomes infinite
+        values = values.astype(np.float32, copy=False)
+    _check_finite(name, values, path)
+    return values.astype(bool) if name in ('terminals', 'timeouts') else values
 
 
 def _check_lengths(columns, path):
@@ -112,13 +117,11 @@ def _check_lengths(columns, path):
 
 
 def _check_finite(name, column, path):
-    if column.dtype == bool:
-        return
     bad = ~np.isfinite(column)
     if bad.any():
         row = int(np.argwhere(bad)[0][0])
-        raise InputError(f"{path}: '{name}' has {int(bad.sum()):,} values that are not finite, the first in row {row:,}.\n"
-                         '  Leave those episodes out, or repair the file.')
+        raise InputError(f"{path}: '{name}' has {int(bad.sum()):,} values that are not finite, the first in row "
+                         f'{row:,}.\n  Leave those episodes out, or repair the file.')
 
 
 def _as_text(value):

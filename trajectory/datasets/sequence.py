@@ -3,7 +3,7 @@
 Token `N` (one past the last bin) means "the episode had ended"; it is never a bin of its own. Episodes stay end to
 end, as they were recorded; nothing is padded, and a window is gathered only when it is asked for:
 
-    tokens   [ a0 a1 a2 a3 | b0 b1 | c0 c1 c2 ]    a window of 3 from a2:  a2 a3  N      (N: every column the stop token)
+    tokens   [ a0 a1 a2 a3 | b0 b1 | c0 c1 c2 ]    a window of 3 from a2:  a2 a3  N    (N: every column the stop token)
     windows    a0 a1 a2      b0      c0 c1         a start at every step but an episode's last
 """
 import numpy as np
