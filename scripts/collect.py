@@ -1,4 +1,4 @@
-"""Record episodes to learn from: train a SAC agent, then let snapshots of it act.
+"""Record episodes to learn from: train an agent, then let snapshots of it act.
 
     python scripts/collect.py --robot hopper --quality medium --n_transitions 50000 --savepath data/mine.hdf5
 
@@ -6,7 +6,7 @@
 
     random         the agent before its first update
     medium         the first snapshot to reach a third of D4RL's expert return
-    medium-replay  everything the agent saw up to that snapshot
+    medium-replay  everything the agent saw up to that snapshot (SAC alone keeps it)
     expert         the best snapshot of the whole run
 
 Needs `pip install -e .[collect]`. Snapshots stay under `--snapshots`; a second start trains only what is missing.
@@ -28,6 +28,10 @@ log = logging.getLogger(__name__)
 
 QUALITIES = ('random', 'medium', 'medium-replay', 'expert')
 MEDIUM_SHARE = 1 / 3  # of D4RL's expert return: "approximately 1/3 the performance of the expert" (Fu et al. 2020)
+AGENTS = {  # what differs from Stable-Baselines3's own settings
+    'SAC': {},
+    'PPO': {'n_steps': 2048, 'batch_size': 64, 'ent_coef': 0.0, 'policy_kwargs': {'log_std_init': -1.0}},
+}
 
 
 class Parser(Tap):
@@ -35,13 +39,14 @@ class Parser(Tap):
 
     robot: str = 'hopper'            # hopper, halfcheetah, walker2d or ant
     physics: str = 'd4rl'            # d4rl (MuJoCo 2.1.0's) or stock
-    quality: list[str] = ['medium']  # random, medium, medium-replay, expert; several share the transitions
+    quality: list[str] = ['medium']  # noqa: RUF012  random, medium, medium-replay, expert; several share the transitions
     n_transitions: int = 100_000     # steps to record
     savepath: str = ''               # the HDF5 file to write
-    train_steps: int = 200_000       # environment steps of SAC
+    agent: str = 'SAC'               # SAC, as D4RL, or PPO, which learns less from a step and far more in a minute
+    train_steps: int = 300_000       # environment steps of the agent's training
     eval_every: int = 10_000         # environment steps between snapshots
     eval_episodes: int = 10          # episodes that judge a snapshot
-    snapshots: str = 'logs/collect'  # folder of the snapshots, one folder a robot and seed in it
+    snapshots: str = 'logs/collect'  # folder of the snapshots, one folder in it for each robot, agent and seed
     seed: int = 0
     debug: bool = False              # show the whole traceback of an error
 
@@ -55,7 +60,7 @@ def main(args):
     from trajectory.datasets.environments import make_environment
 
     env = make_environment(f'{ROBOTS[args.robot]}-v4', args.physics)
-    folder = Path(args.snapshots) / f'{args.robot}-{args.physics}-seed{args.seed}'
+    folder = Path(args.snapshots) / f'{args.robot}-{args.physics}-{args.agent}-seed{args.seed}'
 
     # ------------------------------ training ------------------------------ #
     evaluations = train(args, env, folder)
@@ -74,7 +79,7 @@ def main(args):
     # ------------------------------ results ------------------------------- #
     write_episodes(args.savepath, columns, metadata={
         'env': env.id, 'physics': args.physics, 'policy': policies, 'seed': args.seed,
-        'sources': f'scripts/collect.py: SAC (Stable-Baselines3), {", ".join(args.quality)}',
+        'sources': f'scripts/collect.py: {", ".join(policies)}',
         'versions': {name: version(name) for name in ('gymnasium', 'mujoco', 'stable-baselines3', 'torch', 'numpy')},
     })
     ends = np.flatnonzero(columns['terminals'] | columns['timeouts']) + 1
@@ -85,13 +90,17 @@ def main(args):
 
 
 def check(args):
+    """Refuse what cannot be recorded, before any training."""
     if not args.savepath:
         raise InputError('nowhere to write; name a file: --savepath FILE.hdf5')
-    if args.robot not in ROBOTS:
-        raise InputError(f"unknown robot '{args.robot}'; there are: {', '.join(ROBOTS)}")
+    for name, choices in (('robot', ROBOTS), ('agent', AGENTS)):
+        if getattr(args, name) not in choices:
+            raise InputError(f"unknown {name} '{getattr(args, name)}'; there are: {', '.join(choices)}")
     for quality in args.quality:
         if quality not in QUALITIES:
             raise InputError(f"unknown quality '{quality}'; there are: {', '.join(QUALITIES)}")
+    if 'medium-replay' in args.quality and args.agent != 'SAC':
+        raise InputError(f'{args.agent} keeps nothing of what it saw; record medium-replay with --agent SAC')
     if args.n_transitions < len(args.quality) or args.train_steps < args.eval_every or args.eval_every < 1:
         raise InputError('expected at least one transition a quality, and train_steps >= eval_every >= 1; found '
                          f'{args.n_transitions} transitions, {args.train_steps} and {args.eval_every} steps')
@@ -102,16 +111,17 @@ def check(args):
 
 
 def train(args, env, folder):
-    """Train SAC, a snapshot every `eval_every` steps; or read what an earlier start left.
+    """Train the agent, a snapshot every `eval_every` steps; or go on from what an earlier start left.
 
     returns : one row a snapshot: steps, mean_return, std_return (of its sampled, not its greedy, actions)
     """
-    from stable_baselines3 import SAC
+    import stable_baselines3
     from stable_baselines3.common.evaluation import evaluate_policy
     from stable_baselines3.common.monitor import Monitor
 
     from trajectory.datasets.environments import make_environment
 
+    kind = getattr(stable_baselines3, args.agent)
     rows = folder / 'evaluations.json'
     evaluations = json.loads(rows.read_text()) if rows.exists() else []
     start = evaluations[-1]['steps'] if evaluations else 0
@@ -120,21 +130,25 @@ def train(args, env, folder):
 
     utils.mkdir(folder)
     if evaluations:
-        agent = SAC.load(folder / f'steps{start}', env, device='cpu')
-        agent.load_replay_buffer(folder / 'replay')
+        agent = kind.load(folder / f'steps{start}', env, device='cpu')
+        if args.agent == 'SAC':
+            agent.load_replay_buffer(folder / 'replay')
     else:
-        agent = SAC('MlpPolicy', env, seed=args.seed, device='cpu')
+        agent = kind('MlpPolicy', env, seed=args.seed, device='cpu', **AGENTS[args.agent])
     judge = Monitor(make_environment(env.id, args.physics))
-    with utils.Progress(args.train_steps - start, name='SAC') as progress:
-        for steps in range(start + args.eval_every if evaluations else 0, args.train_steps + 1, args.eval_every):
-            if steps:
+    with utils.Progress(args.train_steps - start, name=args.agent) as progress:
+        while not evaluations or evaluations[-1]['steps'] < args.train_steps:
+            if evaluations:
                 agent.learn(args.eval_every, reset_num_timesteps=False)
+            steps = agent.num_timesteps
             mean, std = evaluate_policy(agent, judge, args.eval_episodes, deterministic=False)
             evaluations.append({'steps': steps, 'mean_return': float(mean), 'std_return': float(std)})
             agent.save(folder / f'steps{steps}')
-            agent.save_replay_buffer(folder / 'replay')
+            if args.agent == 'SAC':
+                agent.save_replay_buffer(folder / 'replay')
             utils.write_json(rows, evaluations)
-            progress.update({'return': mean}, n=args.eval_every if steps else 0)
+            progress.update({'return': mean}, n=steps - start)
+            start = steps
             if enough(env, args.quality, evaluations):
                 break
         progress.stamp()
@@ -155,13 +169,13 @@ def is_medium(env, row):
 
 def record(args, env, folder, evaluations, quality, n_transitions, seed):
     """`n_transitions` steps of the asked quality.    returns : the columns, and the policy in words"""
-    from stable_baselines3 import SAC
+    import stable_baselines3
 
-    rows = {'random': lambda: evaluations[0],
-            'expert': lambda: max(evaluations, key=lambda row: row['mean_return'])}
-    chosen = rows.get(quality, lambda: first_medium(env, evaluations))()
-    words = f'SAC after {chosen["steps"]:,} steps (return {chosen["mean_return"]:.0f})'
-    agent = SAC.load(folder / f'steps{chosen["steps"]}', device='cpu')
+    choices = {'random': lambda: evaluations[0],
+               'expert': lambda: max(evaluations, key=lambda row: row['mean_return'])}
+    chosen = choices.get(quality, lambda: first_medium(env, evaluations))()
+    words = f'{args.agent} after {chosen["steps"]:,} steps (return {chosen["mean_return"]:.0f})'
+    agent = getattr(stable_baselines3, args.agent).load(folder / f'steps{chosen["steps"]}', device='cpu')
     if quality == 'medium-replay':
         agent.load_replay_buffer(folder / 'replay')
         return replayed(agent.replay_buffer, chosen['steps'], n_transitions), f'replay buffer of {words}'
@@ -170,25 +184,25 @@ def record(args, env, folder, evaluations, quality, n_transitions, seed):
 
 
 def first_medium(env, evaluations):
+    """The first snapshot that is good enough to be called medium."""
     for row in evaluations:
         if is_medium(env, row):
             return row
     best = max(row['mean_return'] for row in evaluations)
-    raise InputError(f'SAC reached a return of {best:.0f}, less than a third of the expert that D4RL scores 100.\n'
+    raise InputError(f'the agent reached a return of {best:.0f}, less than a third of the expert that D4RL scores 100.\n'
                      f'  Train longer: --train_steps {2 * evaluations[-1]["steps"]}')
 
 
 def rollouts(env, act, n_transitions, seed):
     """Act from reset to end, again and again; the last episode stays cut off where the count is full."""
     columns = {name: [] for name in COLUMNS}
-    env.action_space.seed(seed)
     observation, _ = env.reset(seed=seed)
     with utils.Progress(n_transitions, name='recording') as progress:
         for _ in range(n_transitions):
             action = act(observation)
             following, reward, terminated, truncated, _ = env.step(action)
-            for name, value in zip(COLUMNS, (observation, action, reward, terminated, truncated and not terminated),
-                                   strict=True):
+            step = (observation, action, reward, terminated, truncated and not terminated)
+            for name, value in zip(COLUMNS, step, strict=True):
                 columns[name].append(value)
             observation = env.reset()[0] if terminated or truncated else following
             progress.update()

@@ -4,6 +4,7 @@ from .config import Config
 from .errors import InputError
 from .layout import TransitionLayout
 from .progress import Progress, Silent
+from .rendering import make_renderer
 from .serialization import (
     get_latest_epoch,
     load_args,
@@ -35,6 +36,7 @@ __all__ = [
     'load_config',
     'load_from_config',
     'load_model',
+    'make_renderer',
     'mkdir',
     'normalize',
     'read_json',
