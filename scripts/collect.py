@@ -72,6 +72,7 @@ def main(args):
     parts, policies = [], []
     for number, (quality, share) in enumerate(zip(args.quality, shares, strict=True)):
         columns, policy = record(args, env, folder, evaluations, quality, int(share), seed=args.seed + number)
+        columns['timeouts'][-1] = not columns['terminals'][-1]  # cut off here, and not continued by the next part
         parts.append(columns)
         policies.append(policy)
     columns = {name: np.concatenate([part[name] for part in parts]) for name in COLUMNS}
@@ -194,7 +195,7 @@ def first_medium(env, evaluations):
 
 
 def rollouts(env, act, n_transitions, seed):
-    """Act from reset to end, again and again; the last episode stays cut off where the count is full."""
+    """Act from reset to end, again and again, until the count is full."""
     columns = {name: [] for name in COLUMNS}
     observation, _ = env.reset(seed=seed)
     with utils.Progress(n_transitions, name='recording') as progress:

@@ -1,0 +1,104 @@
+"""Measure planning: the cached planner beside the uncached one, and beside what the machine's arithmetic allows.
+
+    python benchmarks/bench_plan.py [--settings halfcheetah hopper ant] [--threads 1] [--repeats 5]
+
+Full-size network, random weights and prefixes, a context of 5 transitions, 2 expansions. Prints one JSON line for
+each setting; times are medians, with the range of their repeats.
+"""
+import argparse
+import json
+import platform
+import statistics
+import time
+from types import SimpleNamespace
+
+import numpy as np
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from trajectory.models import GPT
+from trajectory.search import beam_plan
+from trajectory.utils import resolve_device, set_threads
+from trajectory.utils.discretization import QuantileDiscretizer
+
+N = 100
+CONTEXT = 5
+SETTINGS = {  # observation_dim, action_dim, beam_width, horizon, actions the robot takes in a second
+    'halfcheetah': (17, 6, 32, 5, 20),
+    'hopper': (11, 3, 128, 15, 125),
+    'ant': (27, 8, 128, 5, 20),
+}
+
+
+def main(args):
+    device = resolve_device(args.device)
+    set_threads(args.threads)
+    rate = matrix_rate(device)
+    for name in args.settings:
+        observation_dim, action_dim, beam_width, horizon, control_rate = SETTINGS[name]
+        dim = observation_dim + action_dim + 2
+        torch.manual_seed(0)
+        model = GPT(SimpleNamespace(
+            vocab_size=N, block_size=10 * dim - 1, n_layer=4, n_head=4, n_embd=128, observation_dim=observation_dim,
+            action_dim=action_dim, transition_dim=dim, action_weight=5, reward_weight=1, value_weight=1,
+            embd_pdrop=0.1, resid_pdrop=0.1, attn_pdrop=0.1,
+        )).to(device).eval()
+        discretizer = QuantileDiscretizer(np.random.default_rng(0).normal(size=(10_000, dim)), N)
+        prefixes = torch.randint(N, (15, CONTEXT * dim + observation_dim), device=device)
+
+        def plan(n_episodes=1, cached=True):
+            beam_plan(model, lambda probs: discretizer.value_fn(probs, 'mean'), list(prefixes[:n_episodes]), horizon,
+                      beam_width, 2, observation_dim, action_dim, max_context_transitions=CONTEXT, k_obs=1,
+                      cdf_act=0.6, verbose=False, cached=cached)
+
+        with FlopCounterMode(display=False) as counter:
+            plan()
+        cached = seconds(plan, device, args.repeats)
+        together = seconds(lambda: plan(n_episodes=15), device, max(1, args.repeats // 3))
+        uncached = seconds(lambda: plan(cached=False), device, args.uncached_repeats, warm_up=False)
+        middle = statistics.median(cached)
+        print(json.dumps({
+            'setting': name, 'machine': platform.processor() or platform.machine(), 'device': str(device),
+            'threads': torch.get_num_threads(), 'torch': torch.__version__, 'n': args.repeats,
+            'uncached_s': rounded(uncached), 'cached_s': rounded(cached),
+            'ratio': round(statistics.median(uncached) / middle, 1),
+            'plans_per_s_alone': round(1 / middle, 2),
+            'plans_per_s_of_15': round(15 / statistics.median(together), 2),
+            'gflop_a_plan': round(counter.get_total_flops() / 1e9, 1), 'machine_gflop_per_s': round(rate / 1e9, 1),
+            'fraction_of_machine': round(counter.get_total_flops() / middle / rate, 3),
+            'control_rate_hz': control_rate, 'keeps_up': bool(1 / middle >= control_rate),
+        }), flush=True)
+
+
+def seconds(work, device, repeats, warm_up=True):
+    """What each of some repeats took."""
+    if warm_up:
+        work()
+    taken = []
+    for _ in range(repeats):
+        started = time.perf_counter()
+        work()
+        if device.type == 'cuda':
+            torch.cuda.synchronize(device)
+        taken.append(time.perf_counter() - started)
+    return taken
+
+
+def matrix_rate(device, size=1024):
+    """Floating-point operations a second of this machine's matrix product, the best of ten."""
+    a, b = torch.randn(2, size, size, device=device)
+    return 2 * size ** 3 / min(seconds(lambda: a @ b, device, 10))
+
+
+def rounded(times):
+    return {'median': round(statistics.median(times), 4), 'min': round(min(times), 4), 'max': round(max(times), 4)}
+
+
+if __name__ == '__main__':
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--settings', nargs='+', choices=SETTINGS, default=list(SETTINGS))
+    parser.add_argument('--device', default='auto')
+    parser.add_argument('--threads', type=int, help='CPU threads torch uses; by default, as many as it likes')
+    parser.add_argument('--repeats', type=int, default=5)
+    parser.add_argument('--uncached_repeats', type=int, default=1)
+    main(parser.parse_args())
