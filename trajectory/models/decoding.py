@@ -122,7 +122,6 @@ class Decoder:
         n_tokens = hidden.shape[1]
         visible = torch.ones(n_tokens, n_tokens, dtype=torch.bool, device=hidden.device).tril()
         visible[:, :n_goal] = True
-        visible[:n_goal, n_goal:] = False
         visible = visible[:, keeps]
         pairs = []
         for number, layer in enumerate(self.layers):

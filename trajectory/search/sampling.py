@@ -39,11 +39,11 @@ def sort_2d(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def filtered(logits: Tensor, temperature: float = 1.0, topk: int | None = None, cdf: float | None = None) -> Tensor:
-    """Logits at a temperature, less what the two filters remove.    logits, returns : [ B x V ]"""
+    """Logits at a temperature, less what `filter_cdf`, then `top_k_logits` remove.    logits, returns : [ B x V ]"""
     logits = logits / temperature
-    if topk is not None:
-        logits = top_k_logits(logits, topk)
-    return logits if cdf is None else filter_cdf(logits, cdf)
+    if cdf is not None:
+        logits = filter_cdf(logits, cdf)
+    return logits if topk is None else top_k_logits(logits, topk)
 
 
 def get_logp(model, x: Tensor, temperature: float = 1.0, topk: int | None = None, cdf: float | None = None,
