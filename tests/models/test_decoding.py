@@ -54,7 +54,7 @@ def test_read_in_parts_as_read_at_once(kind, n_shared, n_prefill, n_groups, n_ro
     expected = read_whole(model, tokens, goal, n_rows)
 
     decoder = Decoder(model, goal if model.n_goal else None)
-    logits, cache = decoder.prefill(tokens[::n_rows, :n_shared], tokens[:, n_shared:n_prefill], BLOCK - n_prefill)
+    logits, cache = decoder.prefill(tokens[::n_rows, :n_shared], tokens[:, n_shared:n_prefill])
     torch.testing.assert_close(logits, expected[:, n_prefill - 1])
     for place in range(n_prefill, BLOCK):
         assert cache.n_read == place
@@ -68,7 +68,7 @@ def test_any_number_of_layers_is_read(n_layer):
     model = wild(GPT, n_layer)
     tokens, goal = rows_of(1, 2, 5)
     expected = read_whole(model, tokens, goal, 2)
-    logits, cache = Decoder(model).prefill(tokens[:1, :5], tokens[:, 5:9], 1)
+    logits, cache = Decoder(model).prefill(tokens[:1, :5], tokens[:, 5:9])
     torch.testing.assert_close(logits, expected[:, 8])
     torch.testing.assert_close(Decoder(model).step(tokens[:, 9:10], cache)[0], expected[:, 9])
 
@@ -81,13 +81,13 @@ def test_rows_can_be_kept_twice_dropped_and_reordered(kind, n_shared):
     n_groups, n_rows, n_prefill = 2, 3, 12
     tokens, goal = rows_of(n_groups, n_rows, n_shared)
     decoder = Decoder(model, goal if model.n_goal else None)
-    _, cache = decoder.prefill(tokens[::n_rows, :n_shared], tokens[:, n_shared:n_prefill], BLOCK - n_prefill)
+    _, cache = decoder.prefill(tokens[::n_rows, :n_shared], tokens[:, n_shared:n_prefill])
     kept = torch.tensor([2, 0, 0, 1, 4, 3, 5, 5])        # four rows of each group
     continued = torch.cat([tokens[kept, :n_prefill], rows_of(2, 4, 0)[0][:, n_prefill:]], dim=1)
     expected = read_whole(model, continued, goal, 4)
 
     selected = cache.select(kept)
-    assert (selected.n_read, selected.n_own) == (cache.n_read, cache.n_own)
+    assert selected.n_read == cache.n_read
     for place in range(n_prefill, BLOCK):
         logits, selected = decoder.step(continued[:, place:place + 1], selected)
         torch.testing.assert_close(logits, expected[:, place])
@@ -98,7 +98,7 @@ def test_a_selection_shares_no_memory_with_what_it_was_made_from():
     model = wild(GPT)
     tokens, _ = rows_of(1, 2, 4)
     decoder = Decoder(model)
-    _, cache = decoder.prefill(tokens[:1, :4], tokens[:, 4:5], 2)
+    _, cache = decoder.prefill(tokens[:1, :4], tokens[:, 4:5])
     expected, _ = decoder.step(tokens[:, 5:6], cache.select(torch.tensor([0, 1])))
     decoder.step(tokens[:, 7:8], cache.select(torch.tensor([1, 0])))
     torch.testing.assert_close(decoder.step(tokens[:, 5:6], cache)[0], expected)
@@ -108,7 +108,29 @@ def test_a_selection_shares_no_memory_with_what_it_was_made_from():
 def test_value_columns_are_not_kept():
     model = wild(GPT)
     tokens, _ = rows_of(1, 2, DIM)
-    _, cache = Decoder(model).prefill(tokens[:1, :DIM], tokens[:, DIM:2 * DIM], 5)
-    assert (cache.n_read, cache.n_own) == (2 * DIM, DIM - 1)
-    assert cache.shared[0][0].shape == (1, 2, DIM - 1, 4)
-    assert cache.own[0][0].shape == (2, 2, DIM - 1 + 5, 4)
+    _, cache = Decoder(model).prefill(tokens[:1, :DIM], tokens[:, DIM:2 * DIM])
+    assert cache.n_read == 2 * DIM
+    shared, own = cache.levels
+    assert shared.filled(0)[0].shape == (1, 2, DIM - 1, 4)
+    assert own.filled(0)[0].shape == (2, 2, DIM - 1, 4)
+
+
+@pytest.mark.parametrize('kind', [GPT, ConditionalGPT])
+@torch.no_grad()
+def test_rows_repeat_without_a_copy_and_go_their_own_ways(kind):
+    model = wild(kind)
+    n_groups, n_rows, n_prefill = 2, 2, 12
+    tokens, goal = rows_of(n_groups, n_rows, 5)
+    decoder = Decoder(model, goal if model.n_goal else None)
+    _, cache = decoder.prefill(tokens[::n_rows, :5], tokens[:, 5:n_prefill])
+    repeated = cache.repeat(3)
+    assert all(new is old for new, old in zip(repeated.levels, cache.levels, strict=True))
+
+    order = torch.tensor([0, 1, 0, 1, 0, 1, 2, 3, 2, 3, 2, 3])       # a whole group each time
+    continued = torch.cat([tokens[order, :n_prefill], rows_of(2, 6, 0)[0][:, n_prefill:]], dim=1)
+    expected = read_whole(model, continued, goal, 6)
+    for place in range(n_prefill, BLOCK):
+        if place == n_prefill + 4:
+            repeated = repeated.select(torch.arange(12))             # and after a selection
+        logits, repeated = decoder.step(continued[:, place:place + 1], repeated)
+        torch.testing.assert_close(logits, expected[:, place])

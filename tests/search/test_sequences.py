@@ -79,8 +79,8 @@ def test_reading_once_is_reading_again(seed, kind):
     tokens[:, :n_shared] = tokens[::n_rows, :n_shared].repeat_interleave(n_rows, dim=0)
     goal = torch.tensor(rng.integers(0, N, (n_groups, OBSERVATION_DIM))) if kind is ConditionalGPT else None
 
-    once = CachedSequences(model, tokens, n_groups, limit, goal, n_prefix + n_appended, n_shared)
-    again = UncachedSequences(model, tokens, n_groups, limit, goal, n_prefix + n_appended)
+    once = CachedSequences(model, tokens, n_groups, limit, goal, n_shared=n_shared)
+    again = UncachedSequences(model, tokens, n_groups, limit, goal)
     for _ in range(n_appended):
         if rng.random() < 0.5:
             torch.testing.assert_close(once.logits(), again.logits())
@@ -89,6 +89,11 @@ def test_reading_once_is_reading_again(seed, kind):
             kept = torch.tensor(rng.integers(0, n_rows, (n_groups, int(rng.integers(1, 6)))))
             once.select(kept)
             again.select(kept)
+        if rng.random() < 0.2 and len(again.tokens) < 20:
+            once.repeat(2)
+            again.repeat(2)
+        if rng.random() < 0.3:
+            torch.testing.assert_close(once.logits(), again.logits())
         appended = torch.tensor(rng.integers(0, N + 1, (len(again.tokens), 1)))
         once.append(appended)
         again.append(appended)
@@ -98,6 +103,6 @@ def test_reading_once_is_reading_again(seed, kind):
 
 def test_rows_are_chosen_within_their_group():
     tokens = torch.arange(6)[:, None]
-    sequences = UncachedSequences(wild(GPT), tokens, 2, BLOCK, None, 10)
+    sequences = UncachedSequences(wild(GPT), tokens, 2, BLOCK)
     sequences.select(torch.tensor([[2, 0, 0, 1], [1, 1, 2, 0]]))
     assert sequences.tokens[:, 0].tolist() == [2, 0, 0, 1, 4, 4, 5, 3]

@@ -59,19 +59,17 @@ def _plan_together(model, value_fn, prefixes, n_steps, beam_width, n_expand, lay
     """Plan for prefixes of one length.    prefixes : [ G x T ]    returns : [ G x H x D ]"""
     n_groups, n_context = prefixes.shape
     device = prefixes.device
-    final_length = n_context + n_steps * layout.dim - layout.observation_dim
     if cached:
-        sequences = CachedSequences(model, prefixes, n_groups, limit, goal, final_length, n_shared=n_context)
+        sequences = CachedSequences(model, prefixes, n_groups, limit, goal, n_shared=n_context)
     else:
-        sequences = UncachedSequences(model, prefixes, n_groups, limit, goal, final_length)
-    sequences.select(torch.zeros(n_groups, beam_width, dtype=torch.long, device=device))
-    everyone_again = torch.arange(beam_width, device=device).repeat(n_groups, n_expand)    # [ G x R ]
+        sequences = UncachedSequences(model, prefixes, n_groups, limit, goal)
+    sequences.repeat(beam_width)
     dtype = model.pos_emb.dtype
     rewards = torch.zeros(n_groups, beam_width, n_steps + 1, device=device, dtype=dtype)
     discounts = discount ** torch.arange(n_steps + 1, device=device, dtype=dtype)
 
     for t in range(n_steps):
-        sequences.select(everyone_again)
+        sequences.repeat(n_expand)
         rewards = rewards.repeat(1, n_expand, 1)
         extend(sequences, draw, layout.action_dim, act)
         reward, value = value_fn(extend(sequences, draw, REWARD_DIM + VALUE_DIM, rew))
@@ -108,12 +106,11 @@ def beam_search(model, x: Tensor, n_steps: int, beam_width: int = 512, goal: Ten
         raise InputError(f'a crop takes whole transitions of {model.transition_dim} tokens, not {crop_increment}')
     model.eval()
     limit = min(model.get_block_size(), max_block or model.get_block_size())
-    final_length = x.shape[1] + n_steps
     if cached:
         n_shared = x.shape[1] if len(x) == 1 else 0
-        sequences = CachedSequences(model, x, 1, limit, goal, final_length, n_shared)
+        sequences = CachedSequences(model, x, 1, limit, goal, n_shared=n_shared)
     else:
-        sequences = UncachedSequences(model, x, 1, limit, goal, final_length)
+        sequences = UncachedSequences(model, x, 1, limit, goal)
     total = x.new_zeros(len(x), 1, dtype=model.pos_emb.dtype)
     for _ in range(n_steps):
         candidates = total + filtered(sequences.logits(), **sample_kwargs).log_softmax(dim=-1)     # [ R x V ]

@@ -46,16 +46,14 @@ class UncachedSequences:
     limit        : tokens the model may see; longer rows are cropped at the front, transition by transition,
                    which renumbers positions from 0
     goal         : [ G x observation_dim ] tokens, for a `ConditionalGPT`
-    final_length : tokens a row will have in the end
     """
 
-    def __init__(self, model, tokens: Tensor, n_groups: int, limit: int, goal: Tensor | None, final_length: int):
+    def __init__(self, model, tokens: Tensor, n_groups: int, limit: int, goal: Tensor | None = None):
         self.model = model
         self.tokens = tokens
         self.n_groups = n_groups
         self.limit = limit
         self.goal = goal
-        self.final_length = final_length
 
     @property
     def n_crop(self) -> int:
@@ -80,6 +78,10 @@ class UncachedSequences:
         """
         self.tokens = self.tokens[self._flat(rows)]
 
+    def repeat(self, n: int) -> None:
+        """Have every row n times, a whole group each time."""
+        self.tokens = _repeat(self.tokens, self.n_groups, n)
+
     def _flat(self, rows):
         n_rows = len(self.tokens) // self.n_groups
         return (rows + n_rows * torch.arange(self.n_groups, device=rows.device)[:, None]).flatten()
@@ -91,8 +93,8 @@ class CachedSequences(UncachedSequences):
     n_shared : leading tokens that are the same in all rows of a group
     """
 
-    def __init__(self, model, tokens, n_groups, limit, goal, final_length, n_shared: int):
-        super().__init__(model, tokens, n_groups, limit, goal, final_length)
+    def __init__(self, model, tokens, n_groups, limit, goal=None, *, n_shared: int):
+        super().__init__(model, tokens, n_groups, limit, goal)
         self.decoder = Decoder(model, goal)
         self.n_shared = n_shared
         self.cropped = 0      # tokens before the window that the cache holds
@@ -112,13 +114,16 @@ class CachedSequences(UncachedSequences):
         self.latest = None
 
     def select(self, rows: Tensor) -> None:
-        if rows.shape[1] * self.n_groups > len(self.tokens):
-            self.logits()  # better to read the last token before there are more rows to read it in
         flat = self._flat(rows)
         self.tokens = self.tokens[flat]
         self.cache = None if self._is_stale() else self.cache.select(flat)
         if self.latest is not None:
             self.latest = self.latest[flat]
+
+    def repeat(self, n: int) -> None:
+        self.latest = _repeat(self.logits(), self.n_groups, n)  # read while the rows are few
+        self.cache = self.cache.repeat(n)
+        super().repeat(n)
 
     def _is_stale(self):
         return self.cache is None or self.n_crop != self.cropped
@@ -128,5 +133,9 @@ class CachedSequences(UncachedSequences):
         n_shared = max(self.n_shared - self.cropped, 0)
         window = self.tokens[:, self.cropped:]
         first_rows = window[::len(window) // self.n_groups]
-        room = min(self.limit - window.shape[1], self.final_length - self.tokens.shape[1])
-        self.latest, self.cache = self.decoder.prefill(first_rows[:, :n_shared], window[:, n_shared:], max(room, 0))
+        self.latest, self.cache = self.decoder.prefill(first_rows[:, :n_shared], window[:, n_shared:])
+
+
+def _repeat(x, n_groups, n):
+    """[ G·n·R x … ]  every group n times over."""
+    return x.unflatten(0, (n_groups, 1, -1)).expand(-1, n, *(-1,) * x.ndim).flatten(0, 2)
