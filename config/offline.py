@@ -90,7 +90,8 @@ class Plan:
         Literal['Renderer', 'DebugRenderer', 'KitchenRenderer', 'AntMazeRenderer', 'Maze2dRenderer'] | None,
         'how plans and episodes become pictures; None makes none',
     ] = 'Renderer'
-    vis_freq: Flag[int, 'steps between two videos'] = 50
+    n_videos: Flag[int, 'episodes that are filmed, the first ones'] = 1
+    vis_freq: Flag[int, 'steps between two videos of plans'] = 50
     verbose: Flag[bool, 'report the progress of each plan'] = True
 
     # run

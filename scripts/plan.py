@@ -13,7 +13,7 @@ from trajectory import utils
 from trajectory.datasets import get_preprocess_fn
 from trajectory.datasets.d4rl import find_run
 from trajectory.search import beam_plan, extract_actions
-from trajectory.search.core import check_context
+from trajectory.search.core import check_plan
 from trajectory.search.episodes import Episode
 from trajectory.utils.discretization import load_discretizer
 from trajectory.utils.errors import InputError
@@ -30,8 +30,12 @@ def main(args):
     # ------------------------------- setup -------------------------------- #
     device = utils.resolve_device(args.device)
     utils.set_threads(args.threads, default=1)
-    for name in ('plan_freq', 'horizon', 'beam_width', 'n_expand', 'n_episodes', 'vis_freq'):
-        utils.check_positive(name, getattr(args, name))
+    for name in ('plan_freq', 'horizon', 'beam_width', 'n_expand', 'n_episodes', 'vis_freq', 'max_episode_steps'):
+        if getattr(args, name) is not None:
+            utils.check_positive(name, getattr(args, name))
+    for name in ('discount', 'percentile', 'cdf_obs', 'cdf_act', 'cdf_rew'):
+        if getattr(args, name) not in (None, 'mean'):
+            utils.check_share(name, getattr(args, name))
     if args.plan_freq > args.horizon:
         raise InputError(f'a plan of {args.horizon} transitions cannot be followed for {args.plan_freq} steps.\n'
                          f'  Pass --plan_freq {args.horizon}, or less.')
@@ -39,7 +43,8 @@ def main(args):
     # ------------------------------- model -------------------------------- #
     run = find_run(args.logbase, args.dataset, args.gpt_loadpath)
     gpt, epoch = utils.load_model(*run, epoch=args.gpt_epoch, device=device)
-    check_context(gpt, args.horizon, args.max_context_transitions)
+    check_plan(gpt, gpt.layout, [], args.horizon, args.beam_width, args.n_expand, args.max_context_transitions,
+               args.k_obs, args.k_act, args.k_rew)
     discretizer = load_discretizer(Path(*run, 'discretizer.npz'))
     source = utils.read_json(Path(*run, 'source.json'))
     log.info('%s, epoch %s | environment %s, physics %s | learned from %s',
@@ -57,7 +62,8 @@ def main(args):
                 args.prefix_context, args.max_episode_steps)
         for k in range(args.n_episodes)
     ]
-    renderers = [utils.make_renderer(args.renderer, episode.env) for episode in episodes]
+    renderers = [utils.make_renderer(args.renderer if k < args.n_videos else None, episode.env)
+                 for k, episode in enumerate(episodes)]
     folders = [args.prepare_folder(repetition=k) for k in range(args.n_episodes)]
 
     # ----------------------------- main loop ------------------------------ #
@@ -94,7 +100,7 @@ def main(args):
     n_steps = sum(episode.step for episode in episodes)
     for episode, renderer, folder in zip(episodes, renderers, folders, strict=True):
         utils.write_json(folder / 'timing.json', {'seconds_per_step': seconds / n_steps, 'episodes': len(episodes)})
-        renderer.render_rollout(folder / 'rollout.mp4', episode.states)
+        renderer.render_rollout(folder / 'rollout.mp4', np.array(episode.states))
     returns = np.array([episode.total_reward for episode in episodes])
     scores = [episode.env.get_normalized_score(total) for episode, total in zip(episodes, returns, strict=True)]
     error = f' ± {returns.std(ddof=1) / len(returns) ** 0.5:.1f}' if len(returns) > 1 else ''

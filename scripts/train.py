@@ -27,8 +27,13 @@ def main(args):
     # ------------------------------- setup -------------------------------- #
     device = utils.resolve_device(args.device)
     utils.set_threads(args.threads)
-    for name in ('step', 'subsampled_sequence_length', 'batch_size', 'n_saves', 'log_freq'):
+    for name in ('step', 'subsampled_sequence_length', 'n_layer', 'n_head', 'n_embd', 'batch_size', 'n_saves',
+                 'log_freq'):
         utils.check_positive(name, getattr(args, name))
+    for name in ('discount', 'learning_rate'):
+        utils.check_share(name, getattr(args, name), may_be_zero=False)
+    for name in ('embd_pdrop', 'resid_pdrop', 'attn_pdrop'):
+        utils.check_share(name, getattr(args, name))
 
     # ------------------------------- data --------------------------------- #
     started = time.perf_counter()

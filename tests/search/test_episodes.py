@@ -11,11 +11,11 @@ from trajectory.utils.discretization import UniformDiscretizer
 N = 8
 
 
-def episode_of(id='Hopper-v4', seed=0, max_context_transitions=3, **settings):
+def episode_of(id='Hopper-v4', seed=0, max_context_transitions=3, n_bins=N, **settings):
     env = make_environment(id, 'd4rl')
     preprocess_fn = get_preprocess_fn(id)
     n_numbers = len(preprocess_fn(env.reset()[0])) + env.action_space.shape[0] + 2
-    discretizer = UniformDiscretizer(np.array([[-3.0], [3.0]]).repeat(n_numbers, axis=1), N)
+    discretizer = UniformDiscretizer(np.array([[-3.0], [3.0]]).repeat(n_numbers, axis=1), n_bins)
     return Episode(env, seed, discretizer, preprocess_fn, 'cpu', max_context_transitions, **settings)
 
 
@@ -69,8 +69,17 @@ def test_a_step_is_remembered():
     assert episode.total_reward == total
     assert episode.step == 6
     assert len(episode.observations) == len(episode.states) == 7
-    np.testing.assert_array_equal(episode.context[-1][0, 11:14], episode.discretizer.discretize(
-        np.zeros(3), subslice=(11, 14))[0])
+
+
+def test_a_context_is_what_was_seen_then_done_then_earned():
+    episode = episode_of(n_bins=1000)
+    before = episode.observation
+    episode.take(plan_of(episode))
+    episode.act(np.array([0.5, -0.5, 1.0]))
+    expected = np.concatenate([before, [0.5, -0.5, 1.0], [episode.total_reward]])
+    found = episode.context[-1][0]
+    np.testing.assert_array_equal(found[:-1], episode.discretizer.discretize(expected, subslice=(0, 15))[0])
+    assert not np.array_equal(found[:11], episode.discretizer.discretize(episode.observation, subslice=(0, 11))[0])
 
 
 def test_a_plan_grows_shorter_as_it_is_followed():
@@ -102,7 +111,8 @@ def test_an_episode_ends_when_the_robot_falls():
     assert summary['step'] == episode.step
 
 
-@pytest.mark.parametrize(('id', 'max_steps', 'expected'), [('Hopper-v4', 4, 4), ('HalfCheetah-v4', None, 1000)])
+@pytest.mark.parametrize(('id', 'max_steps', 'expected'), [('Hopper-v4', 4, 4), ('HalfCheetah-v4', None, 1000),
+                                                       ('HalfCheetah-v4', 2000, 1000)])
 def test_an_episode_ends_when_its_steps_are_over(id, max_steps, expected):
     episode = act_out(episode_of(id, max_context_transitions=1, max_steps=max_steps), 2000)
     assert (episode.over, episode.step, episode.summary()['term']) == (True, expected, False)

@@ -122,6 +122,8 @@ def test_what_is_level_stays_in_order():
     values, rows, columns = sort_2d(torch.tensor([[1.0, 2, 1], [2, 1, 2]]))
     assert values.tolist() == [2, 2, 2, 1, 1, 1]
     assert list(zip(rows.tolist(), columns.tolist(), strict=True)) == [(0, 1), (1, 0), (1, 2), (0, 0), (0, 2), (1, 1)]
+    _, rows, columns = sort_2d(torch.zeros(64, 100))
+    assert torch.equal(rows * 100 + columns, torch.arange(6400))
 
 # ---------------------------------- draws ---------------------------------- #
 

@@ -46,6 +46,18 @@ def check_path_lengths(lengths: np.ndarray, max_path_length: int) -> None:
                          f'{max_path_length:,}.\n  Pass --max_path_length None to take the length from the data.')
 
 
+def check_widths(env, preprocess_fn, layout: TransitionLayout) -> None:
+    """Refuse observations and actions that the environment, where it says what they are, neither makes nor takes."""
+    if not hasattr(env, 'observation_space'):
+        return
+    observation = preprocess_fn(np.zeros(env.observation_space.shape))
+    for name, found, expected in (('observations', layout.observation_dim, len(observation)),
+                                  ('actions', layout.action_dim, env.action_space.shape[0])):
+        if found != expected:
+            raise InputError(f"'{name}' of {env.name} has {found} columns, those of its environment {env.id} "
+                             f'{expected}.\n  Was it recorded in another? Correct metadata/env, or --dataset.')
+
+
 def discounted_values(rewards: np.ndarray, lengths: np.ndarray, discount: float) -> np.ndarray:
     """Value of each step: the discounted sum of the rewards after it, to the end of its episode.
 
@@ -81,9 +93,10 @@ class SequenceDataset(torch.utils.data.Dataset):
         self.device = torch.device(device)
 
         data = qlearning_dataset_with_timeouts(env, terminate_on_end=True)
-        data = preprocess_dataset(get_preprocess_fn(env.name))(data)
-        data = preprocess_dataset(get_preprocess_fn(getattr(env, 'id', env.name)))(data)
+        preprocess_fn = get_preprocess_fn(getattr(env, 'id', env.name))  # a file may name another robot than its name
+        data = preprocess_dataset(preprocess_fn)(data)
         self.layout = TransitionLayout(data['observations'].shape[1], data['actions'].shape[1])
+        check_widths(env, preprocess_fn, self.layout)
         self.observation_dim, self.action_dim = self.layout.observation_dim, self.layout.action_dim
         self.joined_dim = self.layout.dim
         self.path_lengths = find_path_lengths(data['terminals'])

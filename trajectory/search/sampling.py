@@ -125,6 +125,6 @@ def sample_n(model, x: Tensor, N: int, max_block: int | None = None, crop_increm
         raise InputError(f'a crop takes whole transitions of {model.transition_dim} tokens, not {crop_increment}')
     model.eval()
     limit = min(model.get_block_size(), max_block or model.get_block_size())
-    sequences = CachedSequences(model, x, len(x), limit, goal, x.shape[1] + N, n_shared=x.shape[1])
+    sequences = CachedSequences(model, x, len(x), limit, goal, n_shared=x.shape[1])
     probs = extend(sequences, draws_from([generator]), N, sample_kwargs)
     return sequences.tokens, probs

@@ -17,7 +17,7 @@ from .serialization import (
     write_atomically,
     write_json,
 )
-from .setup import Parser, check_positive, run, set_seed, set_threads, watch
+from .setup import Parser, check_positive, check_share, run, set_seed, set_threads, watch
 from .timer import Timer
 from .training import Trainer
 
@@ -31,6 +31,7 @@ __all__ = [
     'Trainer',
     'TransitionLayout',
     'check_positive',
+    'check_share',
     'get_latest_epoch',
     'load_args',
     'load_config',

@@ -4,6 +4,7 @@ Every renderer has the same four calls, `render`, `renders`, `render_plan` and `
 the environment it was given never notices.
 """
 import atexit
+import contextlib
 import copy
 import os
 from pathlib import Path
@@ -94,6 +95,9 @@ class Renderer(DebugRenderer):
         super().__init__(env)
         if not os.environ.get('MUJOCO_GL') and not os.environ.get('DISPLAY'):
             os.environ['MUJOCO_GL'] = 'egl'
+        # triton and Mesa's software driver each bring an LLVM; loaded second, triton's crashes the process
+        with contextlib.suppress(ImportError):
+            import triton  # noqa: F401
         import mujoco
 
         self.model = copy.copy(env.unwrapped.model)

@@ -52,6 +52,13 @@ def check_positive(name: str, number: float):
         raise InputError(f'{name} must be at least 1, got {number}.\n  Pass --{name} 1, or more.')
 
 
+def check_share(name: str, number: float, may_be_zero: bool = True):
+    """Refuse a setting outside 0 … 1."""
+    if not 0 <= number <= 1 or (number == 0 and not may_be_zero):
+        least = 'from 0 to 1' if may_be_zero else 'above 0, and at most 1'
+        raise InputError(f'{name} must be {least}, got {number}.\n  Pass --{name} 0.5, say.')
+
+
 def watch(args_to_watch) -> Callable:
     """Return a function that names a run's folder after some settings, given as pairs (setting, label).
 
