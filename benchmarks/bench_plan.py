@@ -35,39 +35,44 @@ def main(args):
     set_threads(args.threads)
     rate = matrix_rate(device)
     for name in args.settings:
-        observation_dim, action_dim, beam_width, horizon, control_rate = SETTINGS[name]
-        dim = observation_dim + action_dim + 2
-        torch.manual_seed(0)
-        model = GPT(SimpleNamespace(
-            vocab_size=N, block_size=10 * dim - 1, n_layer=4, n_head=4, n_embd=128, observation_dim=observation_dim,
-            action_dim=action_dim, transition_dim=dim, action_weight=5, reward_weight=1, value_weight=1,
-            embd_pdrop=0.1, resid_pdrop=0.1, attn_pdrop=0.1,
-        )).to(device).eval()
-        discretizer = QuantileDiscretizer(np.random.default_rng(0).normal(size=(10_000, dim)), N)
-        prefixes = torch.randint(N, (15, CONTEXT * dim + observation_dim), device=device)
+        print(json.dumps(measure(name, device, rate, args)), flush=True)
 
-        def plan(n_episodes=1, cached=True):
-            beam_plan(model, lambda probs: discretizer.value_fn(probs, 'mean'), list(prefixes[:n_episodes]), horizon,
-                      beam_width, 2, observation_dim, action_dim, max_context_transitions=CONTEXT, k_obs=1,
-                      cdf_act=0.6, verbose=False, cached=cached)
 
-        with FlopCounterMode(display=False) as counter:
-            plan()
-        cached = seconds(plan, device, args.repeats)
-        together = seconds(lambda: plan(n_episodes=15), device, max(1, args.repeats // 3))
-        uncached = seconds(lambda: plan(cached=False), device, args.uncached_repeats, warm_up=False)
-        middle = statistics.median(cached)
-        print(json.dumps({
-            'setting': name, 'machine': platform.processor() or platform.machine(), 'device': str(device),
-            'threads': torch.get_num_threads(), 'torch': torch.__version__, 'n': args.repeats,
-            'uncached_s': rounded(uncached), 'cached_s': rounded(cached),
-            'ratio': round(statistics.median(uncached) / middle, 1),
-            'plans_per_s_alone': round(1 / middle, 2),
-            'plans_per_s_of_15': round(15 / statistics.median(together), 2),
-            'gflop_a_plan': round(counter.get_total_flops() / 1e9, 1), 'machine_gflop_per_s': round(rate / 1e9, 1),
-            'fraction_of_machine': round(counter.get_total_flops() / middle / rate, 3),
-            'control_rate_hz': control_rate, 'keeps_up': bool(1 / middle >= control_rate),
-        }), flush=True)
+def measure(name, device, rate, args):
+    """One setting's line.    rate : floating-point operations a second"""
+    observation_dim, action_dim, beam_width, horizon, control_rate = SETTINGS[name]
+    dim = observation_dim + action_dim + 2
+    torch.manual_seed(0)
+    model = GPT(SimpleNamespace(
+        vocab_size=N, block_size=10 * dim - 1, n_layer=4, n_head=4, n_embd=128, observation_dim=observation_dim,
+        action_dim=action_dim, transition_dim=dim, action_weight=5, reward_weight=1, value_weight=1,
+        embd_pdrop=0.1, resid_pdrop=0.1, attn_pdrop=0.1,
+    )).to(device).eval()
+    discretizer = QuantileDiscretizer(np.random.default_rng(0).normal(size=(10_000, dim)), N)
+    prefixes = torch.randint(N, (15, CONTEXT * dim + observation_dim), device=device)
+
+    def plan(n_episodes=1, cached=True):
+        beam_plan(model, lambda probs: discretizer.value_fn(probs, 'mean'), list(prefixes[:n_episodes]), horizon,
+                  beam_width, 2, observation_dim, action_dim, max_context_transitions=CONTEXT, k_obs=1,
+                  cdf_act=0.6, verbose=False, cached=cached)
+
+    with FlopCounterMode(display=False) as counter:
+        plan()
+    cached = seconds(plan, device, args.repeats)
+    together = seconds(lambda: plan(n_episodes=15), device, max(1, args.repeats // 3))
+    uncached = seconds(lambda: plan(cached=False), device, args.uncached_repeats, warm_up=False)
+    middle = statistics.median(cached)
+    return {
+        'setting': name, 'machine': platform.processor() or platform.machine(), 'device': str(device),
+        'threads': torch.get_num_threads(), 'torch': torch.__version__, 'n': args.repeats,
+        'uncached_s': rounded(uncached), 'cached_s': rounded(cached),
+        'ratio': round(statistics.median(uncached) / middle, 1),
+        'plans_per_s_alone': round(1 / middle, 2),
+        'plans_per_s_of_15': round(15 / statistics.median(together), 2),
+        'gflop_a_plan': round(counter.get_total_flops() / 1e9, 1), 'machine_gflop_per_s': round(rate / 1e9, 1),
+        'fraction_of_machine': round(counter.get_total_flops() / middle / rate, 3),
+        'control_rate_hz': control_rate, 'keeps_up': bool(1 / middle >= control_rate),
+    }
 
 
 def seconds(work, device, repeats, warm_up=True):

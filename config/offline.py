@@ -111,9 +111,9 @@ base = {name: asdict(settings()) for name, settings in experiments.items()}     
 
 # The bundled data: a small model learns it in minutes on two cores, and plans many times a second.
 hopper_mixed_ppo = {
-    'train': dict(subsampled_sequence_length=5, n_layer=2, n_head=2, batch_size=64, learning_rate=1e-3,
+    'train': dict(subsampled_sequence_length=3, n_layer=2, n_head=2, batch_size=64, learning_rate=1e-3,
                   embd_pdrop=0.0, resid_pdrop=0.0, attn_pdrop=0.0),
-    'plan': dict(gpt_loadpath='gpt/bundled', horizon=5, beam_width=32, max_context_transitions=4),
+    'plan': dict(gpt_loadpath='gpt/bundled', horizon=5, beam_width=16, max_context_transitions=3),
 }
 
 # What changes in these is what the published results were made with.

@@ -190,7 +190,7 @@ def first_medium(env, evaluations):
         if is_medium(env, row):
             return row
     best = max(row['mean_return'] for row in evaluations)
-    raise InputError(f'the agent reached a return of {best:.0f}, less than a third of the expert that D4RL scores 100.\n'
+    raise InputError(f'the agent reached a return of {best:.0f}, not a third of the expert that D4RL scores 100.\n'
                      f'  Train longer: --train_steps {2 * evaluations[-1]["steps"]}')
 
 

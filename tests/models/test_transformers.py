@@ -112,7 +112,6 @@ def test_only_matrices_decay():
     optimizer = model.configure_optimizers(SimpleNamespace(learning_rate=1e-3, betas=[0.9, 0.95], weight_decay=0.1))
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     decayed = sorted(names[id(p)] for group in optimizer.param_groups if group['weight_decay'] for p in group['params'])
-    import json
     assert decayed == sorted(json.loads(str(arrays['decayed_parameters'])))
 
 

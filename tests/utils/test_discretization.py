@@ -129,7 +129,7 @@ def test_what_cannot_be_binned_is_refused(reference):
 
 
 def test_a_discretizer_survives_its_file_and_a_damaged_file_is_named(reference, tmp_path):
-    arrays, discretizer = reference
+    _, discretizer = reference
     path = tmp_path / 'discretizer.npz'
     discretizer.save(path)
     np.testing.assert_array_equal(load_discretizer(path).thresholds, discretizer.thresholds)

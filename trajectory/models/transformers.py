@@ -185,7 +185,10 @@ class GPT(nn.Module):
         return weights
 
     def configure_optimizers(self, train_config) -> torch.optim.AdamW:
-        """AdamW; only the matrices of Linear and EinLinear decay.    train_config : learning_rate, betas, weight_decay"""
+        """AdamW; only the matrices of Linear and EinLinear decay.
+
+        train_config : learning_rate, betas, weight_decay
+        """
         decayed = {id(module.weight) for module in self.modules() if isinstance(module, nn.Linear | EinLinear)}
         groups = [
             {'params': [p for p in self.parameters() if id(p) in decayed], 'weight_decay': train_config.weight_decay},

@@ -98,7 +98,7 @@ class QuantileDiscretizer:
     # --------------------------- distributions ---------------------------- #
 
     def expectation(self, probs, subslice: int):
-        """Mean value under a distribution over bins.    probs : [ B x N ]    subslice : its column    returns : [ B ]"""
+        """Mean value under a distribution over bins.    probs : [ B x N ]    subslice : its column, an index"""
         return probs @ self._middles(probs, subslice)
 
     def percentile(self, probs, percentile: float, subslice: int):
@@ -174,7 +174,8 @@ def load_discretizer(path) -> QuantileDiscretizer:
         raise InputError(f'{path} is not there, and without it tokens mean nothing.\n'
                          '  Restore it from where the run was trained, or train again.') from error
     except (OSError, ValueError, KeyError, zipfile.BadZipFile, EOFError) as error:
-        raise InputError(f'{path} cannot be read as a discretizer: {error}\n  Copy it again, or train again.') from error
+        raise InputError(f'{path} cannot be read as a discretizer: {error}\n'
+                         '  Copy it again, or train again.') from error
 
 
 def _as_batch(x) -> np.ndarray:
