@@ -53,6 +53,10 @@ class Parser(Tap):
     def parse_args(self, _experiment):
         return super().parse_args()
 
+    def error(self, message):
+        """Say what is wrong with the input, without the page of usage, and exit."""
+        self.exit(2, f'{self.prog}: error: {message}\n')
+
 
 def main(args):
     # ------------------------------- setup -------------------------------- #
@@ -92,8 +96,12 @@ def main(args):
 
 def check(args):
     """Refuse what cannot be recorded, before any training."""
+    utils.set_seed(args.seed)
+    utils.check_positive('eval_episodes', args.eval_episodes)
     if not args.savepath:
         raise InputError('nowhere to write; name a file: --savepath FILE.hdf5')
+    if not Path(args.savepath).parent.is_dir():
+        raise InputError(f'the folder {Path(args.savepath).parent} is not there; make it, or pass another --savepath')
     for name, choices in (('robot', ROBOTS), ('agent', AGENTS)):
         if getattr(args, name) not in choices:
             raise InputError(f"unknown {name} '{getattr(args, name)}'; there are: {', '.join(choices)}")

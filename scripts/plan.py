@@ -47,6 +47,9 @@ def main(args):
                args.k_obs, args.k_act, args.k_rew)
     discretizer = load_discretizer(Path(*run, 'discretizer.npz'))
     source = utils.read_json(Path(*run, 'source.json'))
+    if missing := {'environment', 'physics', 'data_source', 'mean_return'} - set(source):
+        raise InputError(f'{Path(*run, "source.json")} says nothing of {", ".join(sorted(missing))}.\n'
+                         '  Restore it from where the run was trained, or train again.')
     log.info('%s, epoch %s | environment %s, physics %s | learned from %s',
              Path(*run), epoch, source['environment'], source['physics'], source['data_source'])
 

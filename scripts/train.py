@@ -28,8 +28,9 @@ def main(args):
     device = utils.resolve_device(args.device)
     utils.set_threads(args.threads)
     for name in ('step', 'subsampled_sequence_length', 'n_layer', 'n_head', 'n_embd', 'batch_size', 'n_saves',
-                 'log_freq'):
-        utils.check_positive(name, getattr(args, name))
+                 'log_freq', 'n_epochs'):
+        if getattr(args, name) is not None:
+            utils.check_positive(name, getattr(args, name))
     for name in ('discount', 'learning_rate'):
         utils.check_share(name, getattr(args, name), may_be_zero=False)
     for name in ('embd_pdrop', 'resid_pdrop', 'attn_pdrop'):
