@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# From a bare clone to a plan: install, train a small model on the bundled Hopper data, plan, and compare.
+# From a bare clone to a plan: install, train a small model on the bundled Hopper data, plan with it, and compare.
 #
 #     bash scripts/quickstart.sh
 set -euo pipefail
@@ -7,24 +7,26 @@ source "$(dirname "$0")/venv.sh"
 install ''
 export MUJOCO_GL=${MUJOCO_GL:-egl}
 dataset=hopper-mixed-ppo
+logs=logs/$dataset
 
-# One thread each: the model is small, and what other threads would gain they lose waiting for one another.
-"$VENV/bin/python" scripts/train.py --dataset $dataset --exp_name gpt/quickstart --n_epochs 4 --threads 1
-
-# A machine that cannot draw plans all the same.
-renderer=Renderer
+renderer=Renderer  # a machine that cannot draw plans all the same
 "$VENV/bin/python" -c 'import mujoco; mujoco.GLContext(64, 64)' 2>/dev/null || renderer=None
 
-# The model just trained, and beside it the bundled one: the same code, trained longer.
-for model in quickstart bundled; do
-    "$VENV/bin/python" scripts/plan.py --dataset $dataset --gpt_loadpath gpt/$model --prefix plans/$model/ \
-        --n_episodes 5 --renderer $renderer --vis_freq 200 &
-done
-wait
+plan() {  # the model to plan with, and further flags
+    "$VENV/bin/python" scripts/plan.py --dataset $dataset --gpt_loadpath "gpt/$1" --prefix "plans/$1/" \
+        --n_episodes 5 --renderer $renderer --vis_freq 200 "${@:2}"
+}
+
+# The bundled model plans on one core while another trains on the other: small models gain nothing from two threads.
+mkdir -p "$logs"
+plan bundled --verbose False > "$logs/bundled.txt" 2>&1 & bundled=$!
+"$VENV/bin/python" scripts/train.py --dataset $dataset --exp_name gpt/quickstart --n_epochs 4 --threads 1
+plan quickstart
+wait $bundled || { cat "$logs/bundled.txt"; exit 1; }
 
 echo
-"$VENV/bin/python" plotting/compare.py logs/$dataset/gpt/quickstart logs/$dataset/plans/quickstart logs/$dataset/plans/bundled
+"$VENV/bin/python" plotting/compare.py "$logs/gpt/quickstart" "$logs/plans/quickstart" "$logs/plans/bundled"
 echo
-echo "Videos:          $(ls logs/$dataset/plans/bundled/*/0/rollout.mp4 2>/dev/null || echo 'none, this machine cannot draw')"
-echo "Learning curve:  logs/$dataset/gpt/quickstart/learning_curve.png"
-echo "Next:            .venv/bin/python scripts/plan.py --dataset $dataset --help"
+echo "Videos:          $(ls "$logs"/plans/*/*/0/rollout.mp4 2>/dev/null | xargs || true)"
+echo "Learning curve:  $logs/gpt/quickstart/learning_curve.png"
+echo "Next:            $VENV/bin/python scripts/plan.py --help"
