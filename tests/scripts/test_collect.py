@@ -2,6 +2,7 @@
 import json
 import sys
 from importlib.metadata import version
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -70,6 +71,10 @@ def test_what_was_recorded_is_what_the_environment_did(folder):
         if terminated:
             break
     assert terminated, 'a hopper under random actions falls within these steps'
+    starts = np.flatnonzero(columns['terminals'] | columns['timeouts'])[:-1] + 1
+    assert len(starts) > 2
+    np.testing.assert_allclose(columns['observations'][starts, 0], 1.25, atol=0.01)     # upright, and at rest
+    assert np.abs(columns['observations'][starts]).max(axis=0)[5:].max() < 0.01
 
 
 def test_the_file_says_where_it_comes_from(folder):
@@ -99,6 +104,10 @@ def test_longer_training_goes_on_from_the_last_snapshot(folder):
     rows = json.loads((folder / FOLDER / 'evaluations.json').read_text())
     assert [row['steps'] for row in rows] == [0, 150, 300, 450]
     assert (folder / FOLDER / 'steps300.zip').stat().st_mtime_ns == before
+
+    shorter = SimpleNamespace(agent='SAC', quality=['expert'], train_steps=200)
+    rows = collect.train(shorter, load_environment('Hopper-v4'), folder / FOLDER)
+    assert [row['steps'] for row in rows] == [0, 150]
 
 
 def test_a_replay_buffer_is_recorded_in_the_order_it_happened(folder):
