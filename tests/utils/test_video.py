@@ -39,3 +39,33 @@ def test_no_frames_make_no_video(tmp_path):
     with pytest.raises(InputError, match=r'got \[0, 32, 48, 3\]'):
         save_video(tmp_path / 'a.mp4', grey(0))
     assert not list(tmp_path.iterdir())
+
+
+def test_an_empty_video_beside_another_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r'got \[0, 32, 48, 3\]'):
+        save_videos(tmp_path / 'a.mp4', grey(3), grey(0))
+
+
+def test_floats_beside_bytes_are_as_bright_as_alone(tmp_path):
+    save_videos(tmp_path / 'a.mp4', np.full((2, 32, 32, 3), 0.25), np.full((2, 32, 32, 3), 192, dtype=np.uint8))
+    frames = imageio.imread(tmp_path / 'a.mp4')
+    np.testing.assert_allclose(frames[:, :, :28].mean(), 64, atol=4)
+    np.testing.assert_allclose(frames[:, :, 36:].mean(), 192, atol=4)
+
+
+def test_videos_stand_above_one_another_on_axis_0(tmp_path):
+    save_videos(tmp_path / 'a.mp4', grey(2), grey(2), axis=0)
+    assert imageio.imread(tmp_path / 'a.mp4').shape == (2, 64, 48, 3)
+
+
+def test_whole_numbers_that_are_no_bytes_are_refused(tmp_path):
+    with pytest.raises(InputError, match='or of floats from 0 to 1, got int64'):
+        save_video(tmp_path / 'a.mp4', grey(2).astype(np.int64))
+
+
+def test_a_video_that_cannot_be_written_leaves_the_old_one(tmp_path):
+    save_video(tmp_path / 'a.mp4', grey(3))
+    with pytest.raises(AssertionError, match='fps'):
+        save_video(tmp_path / 'a.mp4', grey(5), fps='often')
+    assert len(imageio.imread(tmp_path / 'a.mp4')) == 3
+    assert [path.name for path in tmp_path.iterdir()] == ['a.mp4']

@@ -1,23 +1,29 @@
 """Draw what a robot did, and what a plan imagines it would do.
 
-Every renderer has the same four calls, `render`, `renders`, `render_plan` and `render_rollout`, and draws on a copy:
-the environment it was given never notices.
+Every renderer has the same four calls, `render`, `renders`, `render_plan` and `render_rollout`, and draws on
+a copy: the environment it was given never notices. They take observations, or whole states ([ nq + nv ],
+positions and then velocities), told apart by their width.
 """
 import atexit
 import contextlib
 import copy
+import importlib
 import os
+import platform
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 from trajectory.utils.errors import InputError
 from trajectory.utils.layout import TransitionLayout
-from trajectory.utils.serialization import write_atomically
+from trajectory.utils.serialization import mkdir, write_atomically
 from trajectory.utils.video import save_video, save_videos
 
 DIM = 256          # pixels of a side
-MAX_GEOMS = 1000
+MAX_HIDDEN = 2     # leading positions an observation may leave out: x, and y of a robot that floats
+PIXEL = 72 / DIM   # points: a picture is one inch of `dim` pixels, so lines grow with it
 
 
 def make_renderer(name: str | None, env):
@@ -41,60 +47,107 @@ def set_state(env, state: np.ndarray) -> None:
 
 
 def rollout_from_state(env, state: np.ndarray, actions: np.ndarray) -> np.ndarray:
-    """What the real physics makes of some actions; the environment is put back as it was.
+    """What the real physics makes of some actions; the environment never notices, nor does its clock.
 
-    actions : [ T x action_dim ]    returns : [ T + 1 x nq + nv ]  states
+    actions : [ T x action_dim ]    returns : [ T + 1 x d ]  observations
     """
-    import mujoco
+    return _simulate(env, state, actions, env.observe)
 
-    robot, kind = env.unwrapped, mujoco.mjtState.mjSTATE_INTEGRATION
-    before = np.empty(mujoco.mj_stateSize(robot.model, kind))
-    mujoco.mj_getState(robot.model, robot.data, before, kind)
+
+def _simulate(env, state, actions, read: Callable[[], np.ndarray]):
+    """Read something of the robot before and after each action."""
+    robot, own = env.unwrapped, env.unwrapped.data
+    # A saved and restored state would not do: Ant's next reward reads body positions of the last substep.
+    robot.data = copy.copy(own)
     try:
         set_state(env, state)
-        states = [robot.state_vector()]
+        readings = [read()]
         for action in actions:
-            robot.do_simulation(action, robot.frame_skip)
-            states.append(robot.state_vector())
+            robot.step(action)  # the bare robot's: no limit counts it
+            readings.append(read())
     finally:
-        mujoco.mj_setState(robot.model, robot.data, before, kind)
-        mujoco.mj_forward(robot.model, robot.data)
-    return np.array(states)
+        robot.data = own
+    return np.array(readings)
 
 
 class DebugRenderer:
-    """Draws nothing, and takes every call."""
+    """Draws nothing, and takes every call.    dim : pixels of a side, unless a call asks for others"""
 
-    def __init__(self, env):
+    def __init__(self, env, dim: int = DIM):
         self.env = env
+        self.dim = dim
 
-    def render(self, state: np.ndarray) -> np.ndarray:
-        """One frame.    state : positions, then velocities    returns : [ DIM x DIM x 3 ] uint8"""
-        return self.renders([state])[0]
+    def render(self, observation: np.ndarray, dim: int | None = None) -> np.ndarray:
+        """One frame.    observation : [ d ], or a state    returns : [ dim x dim x 3 ] uint8"""
+        return self.renders(np.asarray(observation)[None], dim)[0]
 
-    def renders(self, states: np.ndarray) -> np.ndarray:
-        """A frame a state.    returns : [ T x DIM x DIM x 3 ] uint8"""
-        return np.zeros((len(states), DIM, DIM, 3), dtype=np.uint8)
+    def renders(self, observations: np.ndarray, dim: int | None = None) -> np.ndarray:
+        """A frame a row.    observations : [ T x d ], or states    returns : [ T x dim x dim x 3 ] uint8"""
+        dim = dim or self.dim
+        return np.zeros((len(observations), dim, dim, 3), dtype=np.uint8)
 
-    def render_plan(self, savepath: str | Path, sequence: np.ndarray, state: np.ndarray) -> None:
+    def render_plan(self, savepath: str | Path, sequence: np.ndarray, state: np.ndarray | None = None):
         """What a plan imagines, beside what its actions do.
 
-        sequence : [ H x D ]  imagined transitions      state : [ nq + nv ]  the state they begin in
+        sequence : [ H x D ]  imagined transitions
+        state    : [ nq + nv ]  the state they begin in; None takes what the first observation tells of it
         """
 
-    def render_rollout(self, savepath: str | Path, states: np.ndarray) -> None:
-        """A whole episode, the first state and the last included.    states : [ T x nq + nv ]"""
+    def render_rollout(self, savepath: str | Path, observations: np.ndarray):
+        """A whole episode, the last row included.    observations : [ T x d ], or states"""
+
+    def _imagined(self, sequence):
+        """Its observations, however many columns preprocessing left, and its actions."""
+        action_dim = self.env.action_space.shape[0]
+        observation_dim = sequence.shape[1] - TransitionLayout(0, action_dim).dim
+        return split(sequence, observation_dim, action_dim)[:2]
+
+    def to_states(self, observations: np.ndarray, state: np.ndarray | None = None) -> np.ndarray:
+        """States of observations; those leave out how far the robot is, so it moves on with its velocity.
+
+        observations : [ T x d ], or states already, which stay as they are
+        state        : [ nq + nv ]  the one the first was made in; None puts that at the origin
+        returns      : [ T x nq + nv ]
+        """
+        model = self.env.unwrapped.model
+        observations = np.asarray(observations, dtype=float)
+        positions, velocities = self.unpack(observations)
+        n_hidden = model.nq - positions.shape[1]
+        if not n_hidden:
+            return np.concatenate([positions, velocities], axis=1)
+        start = np.zeros((1, n_hidden)) if state is None else np.asarray(state)[None, :n_hidden]
+        moves = velocities[:-1, :n_hidden] * self.env.unwrapped.dt
+        place = np.cumsum(np.concatenate([start, moves]), axis=0)
+        return np.concatenate([place, positions, velocities], axis=1)
+
+    def unpack(self, observations: np.ndarray):
+        """Positions and velocities in observations.
+
+        observations : [ T x d ]    returns : [ T x nq ], less the leading ones left out, and [ T x nv ]
+        """
+        import mujoco
+
+        model = self.env.unwrapped.model
+        n_hidden = model.nq + model.nv - observations.shape[1]
+        if n_hidden < 0 and model.jnt_type[0] == mujoco.mjtJoint.mjJNT_FREE:
+            n_hidden = MAX_HIDDEN  # and contact forces behind the velocities
+        if not 0 <= n_hidden <= MAX_HIDDEN:
+            raise InputError(
+                f'an observation of {observations.shape[1]} columns does not tell the {model.nq} positions '
+                f'and {model.nv} velocities of {self.env.unwrapped.spec.id}.\n'
+                '  Plan without pictures: --renderer None; or name the renderer made for this robot.')
+        n_positions = model.nq - n_hidden
+        return observations[:, :n_positions], observations[:, n_positions:n_positions + model.nv]
 
 
 class Renderer(DebugRenderer):
     """Films a walking robot with MuJoCo, headless where there is no screen; the camera follows the torso."""
 
     fps = 30
+    plan_fps = 10   # a plan is a few transitions: slow enough to see each
 
-    def __init__(self, env):
-        super().__init__(env)
-        if not os.environ.get('MUJOCO_GL') and not os.environ.get('DISPLAY'):
-            os.environ['MUJOCO_GL'] = 'egl'
+    def __init__(self, env, dim: int = DIM):
+        super().__init__(env, dim)
         # triton and Mesa's software driver each bring an LLVM; loaded second, triton's crashes the process
         with contextlib.suppress(ImportError):
             import triton  # noqa: F401
@@ -103,122 +156,157 @@ class Renderer(DebugRenderer):
         self.model = copy.copy(env.unwrapped.model)
         self.model.vis.quality.shadowsize = 0  # shadows cost two thirds of a frame in software
         self.data = mujoco.MjData(self.model)
-        try:
-            self.film = mujoco.Renderer(self.model, DIM, DIM, max_geom=MAX_GEOMS)
-        except Exception as error:  # noqa: BLE001  every driver fails in its own way
-            raise InputError(f'this machine cannot draw ({type(error).__name__}: {error}).\n'
-                             '  Plan without pictures: --renderer None; or install libegl1 and set MUJOCO_GL=egl.'
-                             ) from error
-        atexit.register(self.film.close)  # while the driver is still there to be asked
         self.camera = mujoco.MjvCamera()
-        self.camera.type = mujoco.mjtCamera.mjCAMERA_TRACKING
-        self.camera.trackbodyid = 1
-        self.camera.distance = 4
-        self.camera.elevation, self.camera.azimuth = -15, 90
+        self.aim(self.camera)
+        self.films = {}
+        self._film(dim)  # so that a machine that cannot draw says so before the episode, not after
 
-    def renders(self, states: np.ndarray) -> np.ndarray:
+    def aim(self, camera) -> None:
+        """Point the camera."""
         import mujoco
 
-        frames = []
-        for state in states:
+        camera.type = mujoco.mjtCamera.mjCAMERA_TRACKING
+        camera.trackbodyid = 1  # the first body after the world: the torso
+        camera.distance, camera.elevation, camera.azimuth = 4, -15, 90
+
+    def renders(self, observations: np.ndarray, dim: int | None = None) -> np.ndarray:
+        import mujoco
+
+        states = self.to_states(observations)
+        film = self._film(dim or self.dim)
+        frames = np.empty((len(states), film.height, film.width, 3), dtype=np.uint8)
+        for state, frame in zip(states, frames, strict=True):
             self.data.qpos[:], self.data.qvel[:] = state[:self.model.nq], state[self.model.nq:]
             mujoco.mj_forward(self.model, self.data)
-            self.film.update_scene(self.data, self.camera)
-            frames.append(self.film.render().copy())
-        return np.array(frames)
+            film.update_scene(self.data, self.camera)
+            film.render(out=frame)
+        return frames
 
-    def to_states(self, observations: np.ndarray, state: np.ndarray) -> np.ndarray:
-        """States of imagined observations, which leave out how far the robot is: it moves on with its velocity.
+    def render_plan(self, savepath: str | Path, sequence: np.ndarray, state: np.ndarray | None = None):
+        observations, actions = self._imagined(sequence)
+        imagined = self.to_states(observations, state)
+        start = imagined[0] if state is None else state
+        simulated = _simulate(self.env, start, actions, self.env.state_vector)[:-1]  # step for step beside it
+        save_videos(savepath, self.renders(imagined), self.renders(simulated), fps=self.plan_fps)
 
-        observations : [ T x observation_dim ]      state : [ nq + nv ]  the one the first was made in
-        """
-        n_positions, n_velocities = self.model.nq, self.model.nv
-        n_hidden = n_positions + n_velocities - observations.shape[1]
-        positions = observations[:, :n_positions - n_hidden]
-        velocities = observations[:, n_positions - n_hidden:]
-        moved = np.cumsum(velocities[:, :n_hidden] * self.env.unwrapped.dt, axis=0)
-        place = state[:n_hidden] + np.concatenate([np.zeros((1, n_hidden)), moved[:-1]])
-        return np.concatenate([place, positions, velocities], axis=1)
+    def render_rollout(self, savepath: str | Path, observations: np.ndarray):
+        save_video(savepath, self.renders(observations), fps=self.fps)
 
-    def render_plan(self, savepath: str | Path, sequence: np.ndarray, state: np.ndarray) -> None:
-        action_dim = self.env.action_space.shape[0]
-        observation_dim = sequence.shape[1] - TransitionLayout(0, action_dim).dim
-        observations, actions, _, _ = split(sequence, observation_dim, action_dim)
-        simulated = rollout_from_state(self.env, state, actions)[:-1]
-        save_videos(savepath, self.renders(self.to_states(observations, state)), self.renders(simulated),
-                    fps=self.fps // 3)
-
-    def render_rollout(self, savepath: str | Path, states: np.ndarray) -> None:
-        save_video(savepath, self.renders(states), fps=self.fps)
+    def _film(self, dim):
+        """The drawing board of this size."""
+        if dim not in self.films:
+            self.model.vis.global_.offwidth = self.model.vis.global_.offheight = dim
+            self.films[dim] = _open_film(self.model, dim)
+        return self.films[dim]
 
 
 class KitchenRenderer(Renderer):
-    """Films the kitchen: its observations are the joints of the robot and the objects."""
+    """Films the kitchen: its observations are the positions of robot and objects, and perhaps the goal."""
 
-    def to_states(self, observations: np.ndarray, state: np.ndarray) -> np.ndarray:
-        still = np.zeros((len(observations), self.model.nv))
-        return np.concatenate([observations[:, :self.model.nq], still], axis=1)
+    def aim(self, camera) -> None:
+        camera.lookat[:] = -0.2, 0.5, 2.0
+        camera.distance, camera.elevation, camera.azimuth = 2.2, -35, 70
+
+    def unpack(self, observations: np.ndarray):
+        model = self.env.unwrapped.model
+        return observations[:, :model.nq], np.zeros((len(observations), model.nv))
 
 
 class Maze2dRenderer(DebugRenderer):
-    """Draws paths through a maze from above, as a picture: walls, start, end, and time as colour."""
+    """Draws paths through a maze from above, as a picture: walls, start, end, and time as colour.
 
-    def renders(self, states: np.ndarray) -> np.ndarray:
-        return np.stack([self._draw([np.asarray(states)[:end + 1]]) for end in range(len(states))])
+    The first two columns of a row are x and y.
+    """
 
-    def render_plan(self, savepath: str | Path, sequence: np.ndarray, state: np.ndarray) -> None:
+    def renders(self, observations: np.ndarray, dim: int | None = None) -> np.ndarray:
+        """The path as it grows."""
+        path = np.asarray(observations)
+        return np.stack([self._draw([path[:end + 1]], path, dim or self.dim) for end in range(len(path))])
+
+    def render_plan(self, savepath: str | Path, sequence: np.ndarray, state: np.ndarray | None = None):
         """The imagined path, beside where its actions lead."""
-        action_dim = self.env.action_space.shape[0]
-        observations, actions, _, _ = split(sequence, sequence.shape[1] - TransitionLayout(0, action_dim).dim, action_dim)
-        self._save(savepath, [observations, rollout_from_state(self.env, state, actions)])
+        observations, actions = self._imagined(sequence)
+        start = self.to_states(observations[:1])[0] if state is None else state
+        self._save(savepath, [observations, _simulate(self.env, start, actions, self.env.state_vector)])
 
-    def render_rollout(self, savepath: str | Path, states: np.ndarray) -> None:
-        self._save(savepath, [np.asarray(states)])
+    def render_rollout(self, savepath: str | Path, observations: np.ndarray):
+        self._save(savepath, [np.asarray(observations)])
 
     def _save(self, savepath, paths):
-        from PIL import Image
+        """Write a picture, also where a video was asked for."""
+        import imageio.v3 as imageio
 
         picture = Path(savepath).with_suffix('.png')
+        mkdir(picture.parent)
+        view = np.concatenate([path[:, :2] for path in paths])
         with write_atomically(picture) as partial:
-            Image.fromarray(self._draw(paths)).save(partial)
+            imageio.imwrite(partial, self._draw(paths, view, self.dim))
 
-    def _draw(self, paths):
-        """Panels side by side.    paths : each [ T x 2 or more ], x and y first    returns : [ DIM x n·DIM x 3 ]"""
+    def _draw(self, paths, view, dim):
+        """Panels side by side, all of one view.
+
+        paths   : [ T x 2 or more ] each, x and y first
+        view    : [ points x 2 or more ]  what every panel has room for, beside the walls
+        returns : [ dim x n * dim x 3 ]
+        """
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
 
-        figure = Figure(figsize=(len(paths) * DIM / 100, DIM / 100), dpi=100)
+        figure = Figure(figsize=(len(paths), 1), dpi=dim)
         canvas = FigureCanvasAgg(figure)
-        for panel, path in zip(figure.subplots(1, len(paths), squeeze=False)[0], paths, strict=True):
-            for (x, y), size in self._walls():
-                panel.add_patch(_square(x, y, size))
-            panel.scatter(path[:, 0], path[:, 1], c=np.arange(len(path)), cmap='viridis', s=6, zorder=2)
-            panel.plot(*path[0, :2], 'o', color='tab:green', zorder=3)
-            panel.plot(*path[-1, :2], 'X', color='tab:red', zorder=3)
-            panel.set_aspect('equal')
+        for k, path in enumerate(paths):
+            panel = figure.add_axes((k / len(paths), 0, 1 / len(paths), 1))
+            for wall in self._walls():
+                panel.add_patch(wall)
+            panel.update_datalim(view[:, :2])
+            panel.plot(path[:, 0], path[:, 1], color='0.75', linewidth=PIXEL, zorder=2)
+            panel.scatter(path[:, 0], path[:, 1], c=np.arange(len(path)), cmap='viridis', s=(3 * PIXEL) ** 2,
+                          linewidths=0, zorder=3)
+            for end, marker, color in ((0, 'o', 'tab:green'), (-1, 'X', 'tab:red')):
+                panel.plot(*path[end, :2], marker, color=color, markersize=8 * PIXEL, markeredgewidth=0,
+                           zorder=4)
+            panel.set_aspect('equal', adjustable='datalim')
             panel.autoscale_view()
             panel.axis('off')
-        figure.tight_layout(pad=0.2)
         canvas.draw()
         return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
     def _walls(self):
-        """Centre and size of every wall, of a maze that has a map."""
+        """A square for every wall, of a maze that has a map."""
+        from matplotlib.patches import Rectangle
+
         maze = getattr(self.env.unwrapped, 'maze', None)
         if maze is None:
             return []
-        return [(maze.cell_rowcol_to_xy(np.array([row, column])), maze.maze_size_scaling)
-                for row, cells in enumerate(maze.maze_map) for column, cell in enumerate(cells) if cell == 1]
+        side = maze.maze_size_scaling
+        centres = [maze.cell_rowcol_to_xy(np.array([row, column]))
+                   for row, cells in enumerate(maze.maze_map)
+                   for column, cell in enumerate(cells) if cell == 1]
+        return [Rectangle(centre - side / 2, side, side, color='0.6', linewidth=0) for centre in centres]
 
 
 class AntMazeRenderer(Maze2dRenderer):
-    """The same picture for Ant, whose observation begins with its x and y."""
+    """The same picture for Ant, whose rows begin with its x and y too."""
 
 
-def _square(x, y, size):
-    from matplotlib.patches import Rectangle
+def _open_film(model, dim):
+    """MuJoCo's drawing board, closed at exit while its driver is still there to be asked."""
+    import mujoco
 
-    return Rectangle((x - size / 2, y - size / 2), size, size, color='0.6', zorder=1)
+    unsettled = not os.environ.get('MUJOCO_GL') and not os.environ.get('DISPLAY')
+    try:
+        if unsettled and platform.system() == 'Linux':
+            os.environ['MUJOCO_GL'] = 'egl'
+            # MuJoCo read the variable when it was imported, which was before anyone asked for pictures.
+            importlib.reload(sys.modules[mujoco.Renderer.__module__].gl_context)
+        film = mujoco.Renderer(model, dim, dim)
+    except Exception as error:  # every driver fails in its own way
+        raise InputError(
+            f'this machine cannot draw ({type(error).__name__}: {error}).\n'
+            '  Plan without pictures: --renderer None; or install libegl1; or set MUJOCO_GL=osmesa.'
+        ) from error
+    atexit.register(film.close)
+    return film
 
 
 RENDERERS = {

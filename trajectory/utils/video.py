@@ -14,11 +14,7 @@ def save_video(filename: str | Path, video_frames: np.ndarray, fps: int = 60) ->
     """
     import imageio.v3 as imageio
 
-    frames = np.asarray(video_frames)
-    if frames.ndim != 4 or frames.shape[-1] != 3 or not len(frames):
-        raise InputError(f'a video needs frames [ T x height x width x 3 ], got {list(frames.shape)}')
-    if frames.dtype != np.uint8:
-        frames = (frames.clip(0, 1) * 255).round().astype(np.uint8)
+    frames = _to_bytes(video_frames)
     odd = [(0, 0), (0, frames.shape[1] % 2), (0, frames.shape[2] % 2), (0, 0)]
     frames = np.pad(frames, odd, mode='edge')  # yuv420p halves both sides
     mkdir(Path(filename).parent)
@@ -28,10 +24,23 @@ def save_video(filename: str | Path, video_frames: np.ndarray, fps: int = 60) ->
 
 
 def save_videos(filename: str | Path, *video_frames: np.ndarray, axis: int = 1, **kwargs) -> None:
-    """Write several videos as one, side by side (`axis` 1) or one above the other (0); the shorter wait at their end.
+    """Write several videos as one, side by side (`axis` 1) or one above the other (0).
 
-    video_frames : [ T x height x width x 3 ] each
+    video_frames : [ T x height x width x 3 ] each; the shorter wait at their end
     """
-    longest = max(len(frames) for frames in video_frames)
-    waiting = [np.concatenate([frames, frames[-1:].repeat(longest - len(frames), axis=0)]) for frames in video_frames]
+    videos = [_to_bytes(frames) for frames in video_frames]
+    longest = max(len(frames) for frames in videos)
+    waiting = [np.pad(frames, [(0, longest - len(frames)), (0, 0), (0, 0), (0, 0)], mode='edge')
+               for frames in videos]
     save_video(filename, np.concatenate(waiting, axis=axis + 1), **kwargs)
+
+
+def _to_bytes(video_frames):
+    frames = np.asarray(video_frames)
+    if frames.ndim != 4 or frames.shape[-1] != 3 or not frames.size:
+        raise InputError(f'a video needs frames [ T x height x width x 3 ], got {list(frames.shape)}')
+    if frames.dtype == np.uint8:
+        return frames
+    if not np.issubdtype(frames.dtype, np.floating):
+        raise InputError(f'a video needs frames of uint8, or of floats from 0 to 1, got {frames.dtype}')
+    return (frames.clip(0, 1) * 255).round().astype(np.uint8)
