@@ -1,7 +1,8 @@
 """Read on from what a model has read: keys and values are kept, so a new token costs one token's work.
 
 Exact, and no more work than the next prediction needs:
-- what the rows of a group share (an episode's context) is read once a group, not once a row;
+- what the rows of a group share (an episode's context) is read once a group, not once a row, and what some of its
+  rows share (the survivors of a beam descend from few) once for all of those;
 - nobody attends to a value column, so its key and value are never computed, nor its layers, unless it is the last
   token read and so makes the next prediction;
 - the last layer computes an output for the last token alone.
@@ -20,25 +21,24 @@ from torch.nn import functional as F
 class Level:
     """Keys and values of a stretch of tokens, value columns left out, that several rows may have in common.
 
-    pairs : L x (keys, values), each [ G·M x H x room x E/H ]; row r of a group looks into its group's r % M
+    pairs : L x [ 2 x H x G·M x room x E/H ], keys and then values; row r of a group looks into its group's r % M
     n     : how many of the room are filled
     """
 
-    pairs: list[tuple[Tensor, Tensor]]
+    pairs: list[Tensor]
     n: int
 
     @property
     def n_rows(self) -> int:
-        return len(self.pairs[0][0])
+        return self.pairs[0].shape[2]
 
     @property
     def room(self) -> int:
-        return self.pairs[0][0].shape[2] - self.n
+        return self.pairs[0].shape[3] - self.n
 
-    def filled(self, layer: int) -> tuple[Tensor, Tensor]:
-        """Keys and values of a layer, [ G·M x H x n x E/H ]."""
-        keys, values = self.pairs[layer]
-        return keys[:, :, :self.n], values[:, :, :self.n]
+    def filled(self, layer: int) -> Tensor:
+        """Keys and values of a layer, [ 2 x H x G·M x n x E/H ]."""
+        return self.pairs[layer][:, :, :, :self.n]
 
 
 @dataclass(frozen=True)
@@ -64,21 +64,20 @@ class Cache:
         rows : [ G·R' ]  indices among the G·R, each within its group
         """
         group, row = rows // (self.n_rows // self.n_groups), rows % (self.n_rows // self.n_groups)
-        levels = []
-        for level in self.levels:
-            n_apart = level.n_rows // self.n_groups
-            if n_apart == 1:
-                levels.append(level)
-                continue
-            places = group * n_apart + row % n_apart
-            picked = [tuple(kept[places] for kept in level.filled(layer)) for layer in range(len(level.pairs))]
-            levels.append(Level(picked, level.n))
-        return replace(self, levels=tuple(levels), n_rows=len(rows))
+        shared = [level for level in self.levels if level.n_rows == self.n_groups]
+        others = [level for level in self.levels if level.n_rows > self.n_groups]
+        places = [group * n_apart + row % n_apart for n_apart in (level.n_rows // self.n_groups for level in others)]
+        own = [
+            torch.cat([level.filled(layer)[:, :, where] for level, where in zip(others, places, strict=True)], dim=3)
+            for layer in range(len(self.levels[0].pairs) if others else 0)
+        ]
+        levels = (*shared, Level(own, own[0].shape[3])) if own else tuple(shared)
+        return replace(self, levels=levels, n_rows=len(rows))
 
 
 @dataclass(frozen=True)
 class _Layer:
-    """The weights of one block, query, key and value side by side."""
+    """The weights of one block: query, key and value side by side, the query divided by √(E/H) beforehand."""
 
     ln1: tuple[Tensor, Tensor, float]
     ln2: tuple[Tensor, Tensor, float]
@@ -111,79 +110,92 @@ class Decoder:
         returns : [ G·R x V ] logits of the next token, and the cache
         """
         n_groups, n_rows = len(shared), len(own)
-        n_shared, n_read = shared.shape[1], shared.shape[1] + own.shape[1]
-        levels, last = [], None
-        if n_shared or self.model.n_goal:
-            hidden, keeps = self._embed(shared, start=0, is_last=not own.shape[1])
-            if self.model.n_goal:
-                hidden = torch.cat([self.model.embed_goal(self.goal), hidden], dim=1)
-                keeps = torch.cat([keeps.new_ones(self.model.n_goal), keeps])
-            level, last = self._read(hidden, keeps, None, n_goal=self.model.n_goal, predicts=not own.shape[1])
-            levels.append(level)
+        node = torch.arange(n_groups, device=own.device).repeat_interleave(n_rows // n_groups)  # a row's place in `path`
+        levels, path, last = [], None, None
+        if shared.shape[1] or self.model.n_goal:
+            path, last = self._read_shared(shared, predicts=not own.shape[1])
+            levels.append(Level(path, path[0].shape[3]))
+        n_kept = levels[0].n if levels else 0
+        for start, end in self._stretches(shared.shape[1], own.shape[1]):
+            parent, tokens, node = _distinct(node, own[:, start:end])
+            is_last = end == own.shape[1]
+            hidden, n_keys = self._embed(tokens, shared.shape[1] + start, is_last)
+            before = [pair.index_select(2, parent) for pair in path] if path else None
+            path, last = self._read(hidden, n_keys, before, is_last)
         if own.shape[1]:
-            hidden, keeps = self._embed(own, start=n_shared, is_last=True)
-            level, last = self._read(hidden, keeps, levels[0] if levels else None, n_goal=0, predicts=True)
-            levels.append(self._with_room(level))
-        else:
-            last = last.repeat_interleave(n_rows // n_groups, dim=0)
-        return self._logits(last, n_read), Cache(tuple(levels), n_groups, n_rows, n_read)
+            levels.append(self._with_room(path, node, n_kept))
+        n_read = shared.shape[1] + own.shape[1]
+        return self._logits(last, n_read)[node], Cache(tuple(levels), n_groups, n_rows, n_read)
 
-    def _with_room(self, level):
-        """The same level in buffers that a transition more fits into."""
+    def _stretches(self, n_shared, n_own):
+        """Cut the rows' own tokens where candidates part: before each action."""
+        observation_dim, dim = self.model.observation_dim, self.model.transition_dim
+        cuts = range((observation_dim - n_shared) % dim or dim, n_own, dim)
+        return list(zip([0, *cuts], [*cuts, n_own], strict=True)) if n_own else []
+
+    def _read_shared(self, shared, predicts):
+        hidden, n_keys = self._embed(shared, start=0, is_last=predicts)
+        if self.model.n_goal:
+            hidden = torch.cat([self.model.embed_goal(self.goal), hidden], dim=1)
+        return self._read(hidden, self.model.n_goal + n_keys, None, predicts, n_goal=self.model.n_goal)
+
+    def _with_room(self, path, node, n_kept):
+        """A level of every row's own tokens, in buffers that a transition more fits into.
+
+        path : L x [ 2 x H x nodes x n x E/H ], of which the first `n_kept` are not the row's own
+        """
+        n = path[0].shape[3] - n_kept
         pairs = []
-        for pair in level.pairs:
-            n_rows, n_head, n, width = pair[0].shape
-            buffers = tuple(kept.new_empty(n_rows, n_head, n + self.model.transition_dim, width) for kept in pair)
-            for buffer, kept in zip(buffers, pair, strict=True):
-                buffer[:, :, :n] = kept
-            pairs.append(buffers)
-        return Level(pairs, level.n)
+        for pair in path:
+            buffer = pair.new_empty(2, self.n_head, len(node), n + self.model.transition_dim, pair.shape[-1])
+            buffer[:, :, :, :n] = pair[:, :, :, n_kept:].index_select(2, node)
+            pairs.append(buffer)
+        return Level(pairs, n)
 
     def _writable(self, cache):
         """The cache, its last level one that has room for a token of every row."""
         if cache.levels and cache.levels[-1].n_rows == cache.n_rows and cache.levels[-1].room:
             return cache
         weight = self.model.pos_emb
-        shape = cache.n_rows, self.n_head, self.model.transition_dim, weight.shape[-1] // self.n_head
-        empty = Level([(weight.new_empty(shape), weight.new_empty(shape)) for _ in self.layers], 0)
+        room = self.model.transition_dim - cache.n_read % self.model.transition_dim  # to the end of the transition
+        shape = 2, self.n_head, cache.n_rows, room, weight.shape[-1] // self.n_head
+        empty = Level([weight.new_empty(shape) for _ in self.layers], 0)
         return replace(cache, levels=(*cache.levels, empty))
 
     def _embed(self, tokens, start, is_last):
-        """Embed all tokens but value columns (save the last one, if it predicts); say which are worth a key."""
-        places = torch.arange(start, start + tokens.shape[1], device=tokens.device)
-        is_kept = places % self.model.transition_dim != self.model.layout.value
-        is_read = is_kept.clone()
-        if is_last:
-            is_read[-1:] = True
-        return self.model.embed(tokens, start)[:, is_read], is_kept[is_read]
+        """Embed all tokens but value columns, save the last one, if it predicts; say how many are worth a key."""
+        dim, value = self.model.transition_dim, self.model.layout.value
+        places = range(start, start + tokens.shape[1])
+        read = [i for i, place in enumerate(places) if place % dim != value or (is_last and place == places[-1])]
+        n_keys = sum(places[i] % dim != value for i in read)
+        return self.model.embed(tokens, start)[:, read], n_keys
 
-    def _read(self, hidden, keeps, before, n_goal, predicts):
-        """All layers over [ B x T x E ], a goal of `n_goal` tokens first, after the level `before` it.
+    def _read(self, hidden, n_keys, before, predicts, n_goal=0):
+        """All layers over [ B x T x E ], a goal of `n_goal` tokens first.
 
-        returns : the level of the tokens that `keeps` names, and [ B x E ] the last token's output, if asked
+        n_keys  : how many of the tokens, from the first on, are worth a key
+        before  : L x [ 2 x H x B x n x E/H ]  keys and values of what comes before, if anything does
+        returns : the same and these tokens' behind them, and [ B x E ] the last token's output, if asked
         """
         n_tokens = hidden.shape[1]
         visible = torch.ones(n_tokens, n_tokens, dtype=torch.bool, device=hidden.device).tril()
         visible[:, :n_goal] = True
-        visible = visible[:, keeps]
-        pairs = []
+        visible = F.pad(visible[:, :n_keys], (before[0].shape[3] if before else 0, 0), value=True)
+        path = []
         for number, layer in enumerate(self.layers):
             is_top = number == len(self.layers) - 1
             normed = F.layer_norm(hidden, hidden.shape[-1:], *layer.ln1)
-            q, k, v = self._qkv(normed, layer)                                         # [ B x H x T x E/H ]
-            k, v = k[:, :, keeps], v[:, :, keeps]
-            pairs.append((k, v))
+            qkv = F.linear(normed, *layer.qkv).unflatten(-1, (3, self.n_head, -1)).permute(2, 3, 0, 1, 4)
+            pair = qkv[1:, :, :, :n_keys]                                              # [ 2 x H x B x T x E/H ]
+            path.append(pair.contiguous() if before is None else torch.cat([before[number], pair], dim=3))
+            q, k, v = (x.transpose(0, 1) for x in (qkv[0], *path[-1]))                 # [ B x H x … x E/H ]
             if is_top:
                 if not predicts:
                     break
                 q, hidden, visible = q[:, :, -1:], hidden[:, -1:], visible[-1:]
-            if before is not None:
-                earlier = [kept.repeat_interleave(len(k) // len(kept), dim=0) for kept in before.filled(number)]
-                k, v = (torch.cat(both, dim=2) for both in zip(earlier, (k, v), strict=True))
-            seen = F.pad(visible, (k.shape[2] - visible.shape[1], 0), value=True)
-            mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=seen)
+            mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=visible, scale=1.0)
             hidden = self._finish(hidden, mixed.transpose(1, 2).flatten(2), layer)
-        return Level(pairs, pairs[0][0].shape[2]), hidden[:, -1] if predicts else None
+        return path, hidden[:, -1] if predicts else None
 
     # -------------------------------- step -------------------------------- #
 
@@ -202,20 +214,15 @@ class Decoder:
             levels = (*earlier, replace(own, n=own.n + 1))
         for number, layer in enumerate(self.layers):
             normed = F.layer_norm(hidden, hidden.shape[-1:], *layer.ln1)
-            q, k, v = F.linear(normed, *layer.qkv).view(len(hidden), 3, self.n_head, -1).unbind(1)
+            qkv = F.linear(normed, *layer.qkv).view(len(hidden), 3, self.n_head, -1).permute(1, 2, 0, 3)
             if keeps:
-                own.pairs[number][0][:, :, own.n] = k
-                own.pairs[number][1][:, :, own.n] = v
-            mixed = _attend(q, [level.filled(number) for level in levels], cache.n_groups)
-            hidden = self._finish(hidden, mixed.flatten(1), layer)
+                own.pairs[number][:, :, :, own.n] = qkv[1:]
+            mixed = _attend(qkv[0], [level.filled(number) for level in levels], cache.n_groups)
+            hidden = self._finish(hidden, mixed, layer)
         n_read = cache.n_read + 1
         return self._logits(hidden, n_read), replace(cache, levels=levels, n_read=n_read)
 
     # ------------------------------- layers ------------------------------- #
-
-    def _qkv(self, normed, layer):
-        joined = F.linear(normed, *layer.qkv)
-        return joined.unflatten(-1, (3, self.n_head, -1)).permute(2, 0, 3, 1, 4)
 
     def _finish(self, hidden, mixed, layer):
         """The rest of a block, after its attention.    hidden, mixed, returns : [ … x E ]"""
@@ -231,38 +238,57 @@ class Decoder:
 
 def _arrange(block) -> _Layer:
     attn, mlp = block.attn, block.mlp
-    joined = (attn.query, attn.key, attn.value)
+    shrink = (attn.query.out_features // attn.n_head) ** -0.5
     return _Layer(
         ln1=(block.ln1.weight, block.ln1.bias, block.ln1.eps),
         ln2=(block.ln2.weight, block.ln2.bias, block.ln2.eps),
-        qkv=(torch.cat([layer.weight for layer in joined]), torch.cat([layer.bias for layer in joined])),
+        qkv=(torch.cat([attn.query.weight * shrink, attn.key.weight, attn.value.weight]),
+             torch.cat([attn.query.bias * shrink, attn.key.bias, attn.value.bias])),
         proj=(attn.proj.weight, attn.proj.bias),
         up=(mlp[0].weight, mlp[0].bias),
         down=(mlp[2].weight, mlp[2].bias),
     )
 
 
+def _distinct(node, tokens):
+    """Rows that came to the same node and go on with the same tokens, as one.
+
+    node    : [ B ]  where each row is        tokens : [ B x T ]
+    returns : [ U ] the node, and [ U x T ] the tokens of each distinct row, and [ B ] which of those each row is
+    """
+    if tokens.device.type != 'cpu':  # there to wait for their number takes longer than to read them all
+        return node, tokens, torch.arange(len(node), device=node.device)
+    _, which = torch.cat([node[:, None], tokens], dim=1).unique(dim=0, return_inverse=True)
+    first = torch.empty(int(which.max()) + 1, dtype=torch.long).scatter_(0, which, torch.arange(len(which)))
+    return node[first], tokens[first], which
+
+
 def _attend(q, levels, n_groups):
-    """One query a row, over the keys of all levels.    q, returns : [ G·R x H x E/H ]"""
-    q = q * q.shape[-1] ** -0.5
-    scores = [_spread(_gathered(q, len(keys), n_groups) @ keys.transpose(-2, -1), len(q), n_groups)
-              for keys, _ in levels]                                                   # [ G·R x H x n ]
-    weights = torch.cat(scores, dim=-1).softmax(dim=-1)
-    parts = weights.split([keys.shape[2] for keys, _ in levels], dim=-1)
-    return sum(_spread(_gathered(part, len(values), n_groups) @ values, len(q), n_groups)
-               for part, (_, values) in zip(parts, levels, strict=True))
+    """One query a row, over the keys of all levels.
+
+    q       : [ H x G·R x E/H ]
+    levels  : [ 2 x H x G·M x n x E/H ] each
+    returns : [ G·R x E ]
+    """
+    n_head, n_rows, width = q.shape
+    pairs = [level.flatten(1, 2) for level in levels]
+    scores = [_spread(torch.bmm(_gathered(q, len(keys), n_groups), keys.transpose(1, 2)), q, n_groups)
+              for keys, _ in pairs]                                                    # [ H x G·R x n ]
+    weights = torch.cat(scores, dim=-1).softmax(dim=-1).split([keys.shape[1] for keys, _ in pairs], dim=-1)
+    mixed = sum(_spread(torch.bmm(_gathered(part, len(values), n_groups), values), q, n_groups)
+                for part, (_, values) in zip(weights, pairs, strict=True))
+    return mixed.transpose(0, 1).reshape(n_rows, n_head * width)
 
 
-def _gathered(x, n_level_rows, n_groups):
+def _gathered(x, n_parts, n_groups):
     """Rows that look into the same row of a level, together.
 
-    x : [ G·R x H x d ]    returns : [ G·M x H x R/M x d ]
+    x : [ H x G·R x d ]    n_parts : H·G·M    returns : [ H·G·M x R/M x d ]
     """
-    x = x.unflatten(0, (n_groups, -1, n_level_rows // n_groups))                       # [ G x R/M x M x H x d ]
-    return x.permute(0, 2, 3, 1, 4).flatten(0, 1)
+    n_apart = n_parts // len(x) // n_groups
+    return x.unflatten(1, (n_groups, -1, n_apart)).transpose(2, 3).reshape(n_parts, x.shape[1] * len(x) // n_parts, x.shape[-1])
 
 
-def _spread(x, n_rows, n_groups):
-    """The inverse.    x : [ G·M x H x R/M x d ]    returns : [ G·R x H x d ]"""
-    x = x.unflatten(0, (n_groups, -1)).permute(0, 3, 1, 2, 4)                          # [ G x R/M x M x H x d ]
-    return x.reshape(n_rows, *x.shape[3:])
+def _spread(x, q, n_groups):
+    """The inverse.    x : [ H·G·M x R/M x d ]    q : [ H x G·R x … ]    returns : [ H x G·R x d ]"""
+    return x.view(len(q), n_groups, len(x) // len(q) // n_groups, *x.shape[1:]).transpose(2, 3).reshape(*q.shape[:2], x.shape[-1])
