@@ -97,7 +97,7 @@ class Plan:
     # run
     seed: Flag[int, 'seed of the environment and of all that planning draws'] = 42
     device: Flag[str, 'cpu, cuda, cuda:1, mps; auto takes the fastest one here'] = 'auto'
-    threads: Flag[int | None, 'CPU threads torch uses; None lets it choose'] = None
+    threads: Flag[int | None, 'CPU threads that share the episodes out; None: all cores, 1 for one episode'] = None
     logbase: Flag[str, 'folder that holds all runs'] = 'logs/'
     prefix: Flag[str, 'beginning of exp_name; a slash at its end makes it a folder'] = 'plans/defaults/'
     exp_name: Flag[str | Callable, 'name of the run; built from the settings unless given'] = name_plan

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from trajectory import utils
 from trajectory.datasets import get_preprocess_fn
@@ -29,8 +30,8 @@ class Parser(utils.Parser):
 def main(args):
     # ------------------------------- setup -------------------------------- #
     device = utils.resolve_device(args.device)
-    utils.set_threads(args.threads, default=1)
-    for name in ('plan_freq', 'horizon', 'beam_width', 'n_expand', 'n_episodes', 'vis_freq', 'max_episode_steps'):
+    for name in ('plan_freq', 'horizon', 'beam_width', 'n_expand', 'n_episodes', 'vis_freq', 'max_episode_steps',
+                 'threads'):
         if getattr(args, name) is not None:
             utils.check_positive(name, getattr(args, name))
     for name in ('discount', 'percentile', 'cdf_obs', 'cdf_act', 'cdf_rew'):
@@ -39,6 +40,10 @@ def main(args):
     if args.plan_freq > args.horizon:
         raise InputError(f'a plan of {args.horizon} transitions cannot be followed for {args.plan_freq} steps.\n'
                          f'  Pass --plan_freq {args.horizon}, or less.')
+    n_threads = 1  # which share the episodes; where one plans alone, torch may have more, but loses by it when busy
+    if args.n_episodes > 1 and device.type == 'cpu':
+        n_threads = args.threads or torch.get_num_threads()
+    utils.set_threads(1 if n_threads > 1 else args.threads, default=1)
 
     # ------------------------------- model -------------------------------- #
     run = find_run(args.logbase, args.dataset, args.gpt_loadpath)
@@ -81,7 +86,7 @@ def main(args):
                     gpt.observation_dim, gpt.action_dim, discount=args.discount,
                     max_context_transitions=args.max_context_transitions, k_obs=args.k_obs, k_act=args.k_act,
                     k_rew=args.k_rew, cdf_obs=args.cdf_obs, cdf_act=args.cdf_act, cdf_rew=args.cdf_rew, verbose=False,
-                    generator=[episodes[k].generator for k in live],
+                    generator=[episodes[k].generator for k in live], n_threads=n_threads,
                 )
                 for k, sequence in zip(live, sequences, strict=True):
                     episodes[k].take(sequence)

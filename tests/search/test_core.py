@@ -105,15 +105,25 @@ def test_the_cached_planner_is_exact(seed):
     assert torch.equal(fast, slow)
 
 
+@pytest.mark.parametrize('n_threads', [1, 2])
 @pytest.mark.parametrize('seed', range(20))
-def test_an_episode_plans_in_company_as_it_does_alone(seed):
+def test_an_episode_plans_in_company_as_it_does_alone(seed, n_threads):
     model, value_fn, prefixes, goal, plan = random_setting(seed)
     together = beam_plan(model, value_fn, prefixes, verbose=False, goal=goal, generator=generators(len(prefixes)),
-                         **plan)
+                         n_threads=n_threads, **plan)
     for i, prefix in enumerate(prefixes):
         alone = beam_plan(model, value_fn, prefix[None], verbose=False, goal=None if goal is None else goal[[i]],
                           generator=generators(1, seed=i), **plan)
         assert torch.equal(alone, together[i])
+
+
+@pytest.mark.parametrize('n_threads', [1, 2, 5])
+def test_plans_come_back_in_the_order_of_their_prefixes(reference, n_threads):
+    _, model, value_fn = reference
+    prefixes = [torch.full((n,), i) for i, n in enumerate([10, 3, 17, 10, 3])]  # one transition, none, two, one, none
+    plans = beam_plan(model, value_fn, prefixes, 2, 4, 2, 3, 2, verbose=False, generator=generators(5),
+                      n_threads=n_threads)
+    assert plans[:, 0, :3].tolist() == [[i] * 3 for i in range(5)]              # a plan begins with what is seen now
 
 
 @pytest.mark.parametrize('seed', range(40))

@@ -110,7 +110,7 @@ class Decoder:
         returns : [ G·R x V ] logits of the next token, and the cache
         """
         n_groups, n_rows = len(shared), len(own)
-        node = torch.arange(n_groups, device=own.device).repeat_interleave(n_rows // n_groups)  # a row's place in `path`
+        node = torch.arange(n_groups, device=own.device).repeat_interleave(n_rows // n_groups)  # a row's, in `path`
         levels, path, last = [], None, None
         if shared.shape[1] or self.model.n_goal:
             path, last = self._read_shared(shared, predicts=not own.shape[1])
@@ -272,10 +272,10 @@ def _attend(q, levels, n_groups):
     """
     n_head, n_rows, width = q.shape
     pairs = [level.flatten(1, 2) for level in levels]
-    scores = [_spread(torch.bmm(_gathered(q, len(keys), n_groups), keys.transpose(1, 2)), q, n_groups)
+    scores = [_spread(torch.bmm(_gathered(q, len(keys), n_groups), keys.transpose(1, 2)), n_head, n_groups)
               for keys, _ in pairs]                                                    # [ H x G·R x n ]
     weights = torch.cat(scores, dim=-1).softmax(dim=-1).split([keys.shape[1] for keys, _ in pairs], dim=-1)
-    mixed = sum(_spread(torch.bmm(_gathered(part, len(values), n_groups), values), q, n_groups)
+    mixed = sum(_spread(torch.bmm(_gathered(part, len(values), n_groups), values), n_head, n_groups)
                 for part, (_, values) in zip(weights, pairs, strict=True))
     return mixed.transpose(0, 1).reshape(n_rows, n_head * width)
 
@@ -285,10 +285,13 @@ def _gathered(x, n_parts, n_groups):
 
     x : [ H x G·R x d ]    n_parts : H·G·M    returns : [ H·G·M x R/M x d ]
     """
-    n_apart = n_parts // len(x) // n_groups
-    return x.unflatten(1, (n_groups, -1, n_apart)).transpose(2, 3).reshape(n_parts, x.shape[1] * len(x) // n_parts, x.shape[-1])
+    n_head, n_rows, width = x.shape
+    n_apart, n_alike = n_parts // n_head // n_groups, n_head * n_rows // n_parts
+    return x.view(n_head, n_groups, n_alike, n_apart, width).transpose(2, 3).reshape(n_parts, n_alike, width)
 
 
-def _spread(x, q, n_groups):
-    """The inverse.    x : [ H·G·M x R/M x d ]    q : [ H x G·R x … ]    returns : [ H x G·R x d ]"""
-    return x.view(len(q), n_groups, len(x) // len(q) // n_groups, *x.shape[1:]).transpose(2, 3).reshape(*q.shape[:2], x.shape[-1])
+def _spread(x, n_head, n_groups):
+    """The inverse.    x : [ H·G·M x R/M x d ]    returns : [ H x G·R x d ]"""
+    n_parts, n_alike, width = x.shape
+    n_apart, n_rows = n_parts // n_head // n_groups, n_parts * n_alike // n_head
+    return x.view(n_head, n_groups, n_apart, n_alike, width).transpose(2, 3).reshape(n_head, n_rows, width)

@@ -3,6 +3,7 @@
     G  episodes      T  tokens of a prefix      D  tokens of a transition      H  transitions imagined
 """
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import torch
 from torch import Tensor
@@ -23,7 +24,7 @@ def beam_plan(model, value_fn: Callable, x: Tensor | Sequence[Tensor], n_steps: 
               k_rew: int | None = 1, cdf_obs: float | None = None, cdf_act: float | None = None,
               cdf_rew: float | None = None, verbose: bool = True, *, goal: Tensor | None = None,
               generator: torch.Generator | Sequence[torch.Generator] | None = None,
-              draw: Callable | None = None, cached: bool = True) -> Tensor:
+              draw: Callable | None = None, cached: bool = True, n_threads: int = 1) -> Tensor:
     """Imagine `n_steps` transitions, keeping the candidates of highest value (Janner et al. 2021, algorithm 1).
 
     value_fn   : from distributions [ B x 2 x V ] over reward and value tokens to two [ B ]
@@ -32,16 +33,18 @@ def beam_plan(model, value_fn: Callable, x: Tensor | Sequence[Tensor], n_steps: 
     generator  : where the draws come from; several episodes take a list, so that each draws as it would alone
     draw       : instead of it, a function from distributions [ B x V ] to tokens [ B x 1 ]
     cached     : False reads the window anew for every token, the slow oracle
+    n_threads  : threads that share out the episodes of a list of generators among them, each at its own pace
     returns    : [ G x H x D ] tokens of the best candidates, their values left in; [ H x D ] if `x` is [ 1 x T ]
     """
     layout = TransitionLayout(observation_dim, action_dim)
     prefixes = [row for row in x]
     limit = check_plan(model, layout, prefixes, n_steps, beam_width, n_expand, max_context_transitions,
                        k_obs, k_act, k_rew)
-    generators = list(generator) if isinstance(generator, Sequence) else [generator] * len(prefixes)
-    plans = [None] * len(prefixes)
-    for members in _of_equal_length(prefixes):
-        plan = _plan_together(
+    each_its_own = draw is None and isinstance(generator, Sequence)
+    generators = list(generator) if each_its_own else [generator] * len(prefixes)
+
+    def plan_for(members):
+        return _plan_together(
             model, value_fn, torch.stack([prefixes[i] for i in members]), n_steps, beam_width, n_expand, layout,
             discount, limit, None if goal is None else goal[members],
             draw or draws_from([generators[i] for i in members]),
@@ -49,11 +52,18 @@ def beam_plan(model, value_fn: Callable, x: Tensor | Sequence[Tensor], n_steps: 
             rew={'topk': k_rew, 'cdf': cdf_rew}, progress=(Progress if verbose else Silent)(n_steps, name='plan'),
             cached=cached,
         )
-        for i, rows in zip(members, plan, strict=True):
-            plans[i] = rows
-    return plans[0] if torch.is_tensor(x) and len(plans) == 1 else torch.stack(plans)
+
+    shares = _of_equal_length(prefixes, most=-(-len(prefixes) // n_threads) if each_its_own else len(prefixes))
+    if n_threads == 1 or not each_its_own:
+        plans = [plan_for(members) for members in shares]
+    else:
+        with ThreadPoolExecutor(n_threads) as threads:
+            plans = list(threads.map(plan_for, shares))
+    plans = torch.cat(plans)[torch.tensor([i for members in shares for i in members]).argsort()]
+    return plans[0] if torch.is_tensor(x) and len(plans) == 1 else plans
 
 
+@torch.no_grad()  # of this thread
 def _plan_together(model, value_fn, prefixes, n_steps, beam_width, n_expand, layout, discount, limit, goal, draw, *,
                    obs, act, rew, progress, cached):
     """Plan for prefixes of one length.    prefixes : [ G x T ]    returns : [ G x H x D ]"""
@@ -163,9 +173,9 @@ def check_context(model, n_steps, max_context_transitions):
     return limit
 
 
-def _of_equal_length(prefixes):
-    """Indices of the prefixes, those of one length together."""
+def _of_equal_length(prefixes, most):
+    """Indices of the prefixes, those of one length together, at most so many."""
     together = {}
     for i, prefix in enumerate(prefixes):
         together.setdefault(len(prefix), []).append(i)
-    return together.values()
+    return [members[start:start + most] for members in together.values() for start in range(0, len(members), most)]
