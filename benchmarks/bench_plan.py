@@ -3,7 +3,9 @@
     python benchmarks/bench_plan.py [--settings halfcheetah hopper ant] [--threads 1] [--repeats 5]
 
 Full-size network, random weights and prefixes, a context of 5 transitions, 2 expansions. Prints one JSON line for
-each setting; times are medians, with the range of their repeats.
+each setting; times are medians, with the range of their repeats. `uncached` reads the window anew for every token;
+`as_reference` does so with attention as the reference computes it, step by step instead of in one fused kernel.
+Alone, a plan has `--threads` to itself; fifteen episodes share out as many among them.
 """
 import argparse
 import json
@@ -14,6 +16,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from trajectory.models import GPT
@@ -51,24 +54,31 @@ def measure(name, device, rate, args):
     discretizer = QuantileDiscretizer(np.random.default_rng(0).normal(size=(10_000, dim)), N)
     prefixes = torch.randint(N, (15, CONTEXT * dim + observation_dim), device=device)
 
-    def plan(n_episodes=1, cached=True):
+    def plan(n_episodes=1, cached=True, n_threads=1):
         beam_plan(model, lambda probs: discretizer.value_fn(probs, 'mean'), list(prefixes[:n_episodes]), horizon,
                   beam_width, 2, observation_dim, action_dim, max_context_transitions=CONTEXT, k_obs=1,
-                  cdf_act=0.6, verbose=False, cached=cached)
+                  cdf_act=0.6, verbose=False, cached=cached, n_threads=n_threads,
+                  generator=[torch.Generator(device).manual_seed(k) for k in range(n_episodes)])
 
     with FlopCounterMode(display=False) as counter:
         plan()
     cached = seconds(plan, device, args.repeats)
-    together = seconds(lambda: plan(n_episodes=15), device, max(1, args.repeats // 3))
     uncached = seconds(lambda: plan(cached=False), device, args.uncached_repeats, warm_up=False)
+    with sdpa_kernel(SDPBackend.MATH):
+        as_reference = seconds(lambda: plan(cached=False), device, args.uncached_repeats, warm_up=False)
+    n_threads = args.together_threads if device.type == 'cpu' else 1
+    set_threads(1 if n_threads > 1 else args.threads)
+    together = seconds(lambda: plan(n_episodes=15, n_threads=n_threads), device, max(2, args.repeats // 2))
+    set_threads(args.threads)
     middle = statistics.median(cached)
     return {
         'setting': name, 'machine': platform.processor() or platform.machine(), 'device': str(device),
         'threads': torch.get_num_threads(), 'torch': torch.__version__, 'n': args.repeats,
-        'uncached_s': rounded(uncached), 'cached_s': rounded(cached),
+        'as_reference_s': rounded(as_reference), 'uncached_s': rounded(uncached), 'cached_s': rounded(cached),
+        'ratio_to_reference': round(statistics.median(as_reference) / middle, 1),
         'ratio': round(statistics.median(uncached) / middle, 1),
         'plans_per_s_alone': round(1 / middle, 2),
-        'plans_per_s_of_15': round(15 / statistics.median(together), 2),
+        'plans_per_s_of_15': round(15 / statistics.median(together), 2), 'threads_of_15': n_threads,
         'gflop_a_plan': round(counter.get_total_flops() / 1e9, 1), 'machine_gflop_per_s': round(rate / 1e9, 1),
         'fraction_of_machine': round(counter.get_total_flops() / middle / rate, 3),
         'control_rate_hz': control_rate, 'keeps_up': bool(1 / middle >= control_rate),
@@ -103,7 +113,9 @@ if __name__ == '__main__':
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--settings', nargs='+', choices=SETTINGS, default=list(SETTINGS))
     parser.add_argument('--device', default='auto')
-    parser.add_argument('--threads', type=int, help='CPU threads torch uses; by default, as many as it likes')
+    parser.add_argument('--threads', type=int, default=1, help='CPU threads of a plan alone')
+    parser.add_argument('--together_threads', type=int, default=torch.get_num_threads(),
+                        help='CPU threads that share fifteen episodes; by default, all cores')
     parser.add_argument('--repeats', type=int, default=5)
     parser.add_argument('--uncached_repeats', type=int, default=1)
     main(parser.parse_args())
