@@ -21,6 +21,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from trajectory.models import GPT
 from trajectory.search import beam_plan
+from trajectory.search.graphs import Graphs
 from trajectory.utils import resolve_device, set_threads
 from trajectory.utils.discretization import QuantileDiscretizer
 
@@ -54,11 +55,13 @@ def measure(name, device, rate, args):
     discretizer = QuantileDiscretizer(np.random.default_rng(0).normal(size=(10_000, dim)), N)
     prefixes = torch.randint(N, (15, CONTEXT * dim + observation_dim), device=device)
 
+    graphs = Graphs()
+
     def plan(n_episodes=1, cached=True, n_threads=1):
         beam_plan(model, lambda probs: discretizer.value_fn(probs, 'mean'), list(prefixes[:n_episodes]), horizon,
                   beam_width, 2, observation_dim, action_dim, max_context_transitions=CONTEXT, k_obs=1,
                   cdf_act=0.6, verbose=False, cached=cached, n_threads=n_threads,
-                  generator=[torch.Generator(device).manual_seed(k) for k in range(n_episodes)])
+                  generator=[torch.Generator(device).manual_seed(k) for k in range(n_episodes)], graphs=graphs)
 
     with FlopCounterMode(display=False) as counter:
         plan()

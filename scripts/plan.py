@@ -16,6 +16,7 @@ from trajectory.datasets.d4rl import find_run
 from trajectory.search import beam_plan, extract_actions
 from trajectory.search.core import check_plan
 from trajectory.search.episodes import Episode
+from trajectory.search.graphs import Graphs
 from trajectory.utils.discretization import load_discretizer
 from trajectory.utils.errors import InputError
 
@@ -75,6 +76,7 @@ def main(args):
     folders = [args.prepare_folder(repetition=k) for k in range(args.n_episodes)]
 
     # ----------------------------- main loop ------------------------------ #
+    graphs = Graphs()
     started = time.perf_counter()
     bar = utils.Progress if args.verbose else utils.Silent
     with bar(max(episode.max_steps for episode in episodes), name='planning') as progress:
@@ -87,6 +89,7 @@ def main(args):
                     max_context_transitions=args.max_context_transitions, k_obs=args.k_obs, k_act=args.k_act,
                     k_rew=args.k_rew, cdf_obs=args.cdf_obs, cdf_act=args.cdf_act, cdf_rew=args.cdf_rew, verbose=False,
                     generator=[episodes[k].generator for k in live], n_threads=n_threads,
+                    graphs=graphs,
                 )
                 for k, sequence in zip(live, sequences, strict=True):
                     episodes[k].take(sequence)

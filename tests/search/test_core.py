@@ -171,3 +171,18 @@ def test_a_plan_that_cannot_be_made_is_refused_before_any_work(reference, change
             'observation_dim': 3, 'action_dim': 2, 'verbose': False, **changes}
     with pytest.raises(InputError, match=message):
         beam_plan(model, value_fn, **plan)
+
+
+@pytest.mark.parametrize('percentile', ['mean', 0.9])
+def test_nothing_in_a_plan_waits_for_the_host(percentile):
+    config = {
+        'vocab_size': 10, 'block_size': 34, 'n_layer': 2, 'n_head': 2, 'n_embd': 8, 'observation_dim': 3,
+        'action_dim': 2, 'transition_dim': 7, 'action_weight': 1, 'reward_weight': 1, 'value_weight': 1,
+        'embd_pdrop': 0.1, 'resid_pdrop': 0.1, 'attn_pdrop': 0.1,
+    }
+    nowhere = torch.device('meta')  # shapes without numbers: looking at one is an error
+    discretizer = QuantileDiscretizer.from_thresholds(np.sort(np.random.default_rng(0).normal(size=(11, 7)), axis=0))
+    plans = beam_plan(make_gpt(config).to(nowhere), lambda probs: discretizer.value_fn(probs, percentile),
+                      torch.zeros(2, 5 * 7 + 3, dtype=torch.long, device=nowhere), 6, 4, 2, 3, 2, k_obs=1, k_act=3,
+                      cdf_act=0.6, max_context_transitions=3, verbose=False)
+    assert (plans.shape, plans.device) == ((2, 6, 7), nowhere)

@@ -164,10 +164,11 @@ class Decoder:
 
     def _embed(self, tokens, start, is_last):
         """Embed all tokens but value columns, save the last one, if it predicts; say how many are worth a key."""
-        dim, value = self.model.transition_dim, self.model.layout.value
-        places = range(start, start + tokens.shape[1])
-        read = [i for i, place in enumerate(places) if place % dim != value or (is_last and place == places[-1])]
-        n_keys = sum(places[i] % dim != value for i in read)
+        n_tokens, n_kept, first = tokens.shape[1], self.model.transition_dim - 1, start % self.model.transition_dim
+        n_keys = n_tokens - ((first + n_tokens) // self.model.transition_dim)
+        n_read = n_keys + (is_last and (first + n_tokens) % self.model.transition_dim == 0)
+        places = first + torch.arange(n_read, device=tokens.device)  # a value column is the last of its transition
+        read = (places + places // n_kept - first).clamp(max=n_tokens - 1)
         return self.model.embed(tokens, start)[:, read], n_keys
 
     def _read(self, hidden, n_keys, before, predicts, n_goal=0):

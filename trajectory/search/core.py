@@ -8,7 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 import torch
 from torch import Tensor
 
-from trajectory.search.sampling import draws_from, extend, filtered, sort_2d
+from trajectory.search.graphs import Graphs
+from trajectory.search.sampling import draws_in_order, extend, filtered, sort_2d
 from trajectory.search.sequences import CachedSequences, UncachedSequences
 from trajectory.utils.errors import InputError
 from trajectory.utils.layout import REWARD_DIM, VALUE_DIM, TransitionLayout
@@ -24,7 +25,8 @@ def beam_plan(model, value_fn: Callable, x: Tensor | Sequence[Tensor], n_steps: 
               k_rew: int | None = 1, cdf_obs: float | None = None, cdf_act: float | None = None,
               cdf_rew: float | None = None, verbose: bool = True, *, goal: Tensor | None = None,
               generator: torch.Generator | Sequence[torch.Generator] | None = None,
-              draw: Callable | None = None, cached: bool = True, n_threads: int = 1) -> Tensor:
+              draw: Callable | None = None, cached: bool = True, n_threads: int = 1,
+              graphs: Graphs | None = None) -> Tensor:
     """Imagine `n_steps` transitions, keeping the candidates of highest value (Janner et al. 2021, algorithm 1).
 
     value_fn   : from distributions [ B x 2 x V ] over reward and value tokens to two [ B ]
@@ -33,6 +35,7 @@ def beam_plan(model, value_fn: Callable, x: Tensor | Sequence[Tensor], n_steps: 
     generator  : where the draws come from; several episodes take a list, so that each draws as it would alone
     draw       : instead of it, a function from distributions [ B x V ] to tokens [ B x 1 ]
     cached     : False reads the window anew for every token, the slow oracle
+    graphs     : of this model and `value_fn`, to plan faster on a GPU from the second time on
     n_threads  : threads that share out the episodes of a list of generators among them, each at its own pace
     returns    : [ G x H x D ] tokens of the best candidates, their values left in; [ H x D ] if `x` is [ 1 x T ]
     """
@@ -42,16 +45,28 @@ def beam_plan(model, value_fn: Callable, x: Tensor | Sequence[Tensor], n_steps: 
                        k_obs, k_act, k_rew)
     each_its_own = draw is None and isinstance(generator, Sequence)
     generators = list(generator) if each_its_own else [generator] * len(prefixes)
+    how = {'obs': {'topk': k_obs, 'cdf': cdf_obs}, 'act': {'topk': k_act, 'cdf': cdf_act},
+           'rew': {'topk': k_rew, 'cdf': cdf_rew}}
+    n_draws = _count_draws(layout, n_steps, beam_width, n_expand, how)
 
     def plan_for(members):
-        return _plan_together(
-            model, value_fn, torch.stack([prefixes[i] for i in members]), n_steps, beam_width, n_expand, layout,
-            discount, limit, None if goal is None else goal[members],
-            draw or draws_from([generators[i] for i in members]),
-            obs={'topk': k_obs, 'cdf': cdf_obs}, act={'topk': k_act, 'cdf': cdf_act},
-            rew={'topk': k_rew, 'cdf': cdf_rew}, progress=(Progress if verbose else Silent)(n_steps, name='plan'),
-            cached=cached,
-        )
+        together = torch.stack([prefixes[i] for i in members])
+        goals = [] if goal is None else [goal[members]]
+
+        def plan(prefixes, uniforms, goal=None):
+            return _plan_together(
+                model, value_fn, prefixes, n_steps, beam_width, n_expand, layout, discount, limit, goal,
+                draw or draws_in_order(uniforms), **how, cached=cached,
+                progress=(Progress if verbose else Silent)(n_steps, name='plan'),
+            )
+
+        uniforms = torch.stack([torch.rand(n_draws, generator=generators[i], dtype=torch.double, device=together.device)
+                                for i in members])
+        if graphs is None or draw or not cached:
+            return plan(together, uniforms, *goals)
+        key = (together.shape, n_steps, beam_width, n_expand, discount, limit, k_obs, k_act, k_rew, cdf_obs, cdf_act,
+               cdf_rew)
+        return graphs(key, plan, together, uniforms, *goals)
 
     shares = _of_equal_length(prefixes, most=-(-len(prefixes) // n_threads) if each_its_own else len(prefixes))
     if n_threads == 1 or not each_its_own:
@@ -171,6 +186,17 @@ def check_context(model, n_steps, max_context_transitions):
             'imagined.\n  Pass --max_context_transitions 2, or more.'
         )
     return limit
+
+
+def _count_draws(layout, n_steps, beam_width, n_expand, how):
+    """Random numbers that an episode's plan takes: one a row and token, but none where the likeliest is taken."""
+    n_rows, n_candidates = beam_width, beam_width * n_expand
+    n_draws = {
+        'obs': (n_steps - 1) * n_rows * layout.observation_dim,
+        'act': n_steps * n_candidates * layout.action_dim,
+        'rew': n_steps * n_candidates * (REWARD_DIM + VALUE_DIM),
+    }
+    return sum(n for column, n in n_draws.items() if how[column]['topk'] != 1)
 
 
 def _of_equal_length(prefixes, most):

@@ -8,8 +8,8 @@ from torch import Tensor
 from trajectory.search.sequences import CachedSequences, forward, round_to_multiple
 from trajectory.utils.errors import InputError
 
-__all__ = ['choose', 'draws_from', 'extend', 'filter_cdf', 'filtered', 'forward', 'get_logp', 'inverse_cdf',
-           'round_to_multiple', 'sample', 'sample_n', 'sort_2d', 'top_k_logits']
+__all__ = ['choose', 'draws_from', 'draws_in_order', 'extend', 'filter_cdf', 'filtered', 'forward', 'get_logp',
+           'inverse_cdf', 'round_to_multiple', 'sample', 'sample_n', 'sort_2d', 'top_k_logits']
 
 
 def top_k_logits(logits: Tensor, k: int) -> Tensor:
@@ -74,6 +74,19 @@ def draws_from(generators: list[torch.Generator | None]):
         uniforms = torch.cat([torch.rand(share, generator=generator, dtype=torch.double, device=probs.device)
                               for generator in generators])
         return inverse_cdf(probs, uniforms)
+
+    return draw
+
+
+def draws_in_order(uniforms: Tensor):
+    """The same, of numbers drawn beforehand, each used once.    uniforms : [ G x n ]"""
+    used = 0
+
+    def draw(probs):
+        nonlocal used
+        share = len(probs) // len(uniforms)
+        used += share
+        return inverse_cdf(probs, uniforms[:, used - share:used].flatten())
 
     return draw
 

@@ -1,0 +1,56 @@
+"""Play a plan again on a GPU as it was recorded once: a CUDA graph, in which no kernel waits for Python.
+
+A plan launches some ten thousand small kernels, each sooner done than launched. Nothing in it depends on what the
+host sees, so all of them can be recorded, and launched as one, with other tokens and other random numbers.
+"""
+import logging
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+log = logging.getLogger(__name__)
+
+
+class Graphs:
+    """Recorded functions of tensors, one for each key; where they cannot be recorded, they are called."""
+
+    def __init__(self):
+        self.recorded = {}
+        self.works = True
+
+    def __call__(self, key, function: Callable, *inputs: Tensor) -> Tensor:
+        """What `function` makes of the inputs.
+
+        key      : everything it depends on but the numbers in its inputs
+        function : from tensors to a tensor; it may not look at a number on the host
+        """
+        if not self.works or any(x.device.type != 'cuda' for x in inputs):
+            return function(*inputs)
+        if key not in self.recorded:
+            try:
+                self.recorded[key] = _record(function, inputs)
+            except RuntimeError as error:  # an old driver, or too little memory: slower, and equal
+                log.warning('plans cannot be recorded as CUDA graphs (%s); planning goes on without', error)
+                self.works = False
+                return function(*inputs)
+        graph, places, result = self.recorded[key]
+        for place, x in zip(places, inputs, strict=True):
+            place.copy_(x)
+        graph.replay()
+        return result.clone()
+
+
+def _record(function, inputs):
+    """returns : the graph, and where it reads its inputs and writes its result"""
+    places = [x.clone() for x in inputs]
+    beside = torch.cuda.Stream(places[0].device)
+    beside.wait_stream(torch.cuda.current_stream(places[0].device))
+    with torch.cuda.stream(beside):  # libraries set themselves up in the first calls, which cannot be recorded
+        for _ in range(2):
+            function(*places)
+    torch.cuda.current_stream(places[0].device).wait_stream(beside)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        result = function(*places)
+    return graph, places, result
