@@ -1,7 +1,9 @@
 """Recipes: a class and its settings, kept beside the weights so that the object can be built again."""
 import importlib
+import io
 import logging
 import pickle
+import pickletools
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -82,9 +84,16 @@ class Config(Mapping):
                 '  Restore the file, or train again.'
             )
         try:
-            return cls(find_class(recipe['class']), verbose=False, **settings)
+            return cls._restore(recipe['class'], settings)
         except InputError as error:
             raise InputError(f'{path}: {error}') from error
+
+    @classmethod
+    def _restore(cls, name, settings) -> 'Config':
+        """The recipe in a file; its settings reach no argument of __init__, whose `savepath` would write."""
+        config = cls.__new__(cls)
+        config._class, config._dict = find_class(name), dict(settings)
+        return config
 
 
 def class_name(_class) -> str:
@@ -92,32 +101,77 @@ def class_name(_class) -> str:
 
 
 def find_class(name):
-    """Import the class a recipe names, if it is one of `CLASSES`: a file must not choose what runs."""
-    if name not in CLASSES:
-        raise InputError(f'a recipe may not build {name!r}, only\n  ' + '\n  '.join(CLASSES))
-    module, _, name = name.partition(':')
+    """Import the class a recipe names, if it is one of `CLASSES`."""
+    module, _, name = check_name(name).partition(':')
     return getattr(importlib.import_module(module), name)
 
 
+def check_name(name):
+    """Return the name of a class, if a recipe may build it: a file must not choose what runs."""
+    if name not in CLASSES:
+        raise InputError(f'a recipe may not build {str(name)[:100]!r}, only\n  ' + '\n  '.join(CLASSES))
+    return name
+
+# ---------------------------- published pickles --------------------------- #
+
+LARGEST_PICKLE = 2**16      # bytes; the published ones have 400
+MOST_VALUES = 100
+
+
+class _PickledConfig:
+    """Stands in for a `Config` while a pickle is read: it takes the two attributes, and can do nothing."""
+
+    def __setstate__(self, state):
+        self.__dict__ = dict(state)
+
+
 class _RecipeUnpickler(pickle.Unpickler):
-    """Reads the recipes of published models, and nothing else that a pickle could hold or do."""
+    """Reads the recipes of published models, and nothing else that a pickle could hold or do.
+
+    A class that it admits becomes its name: text, which a pickle cannot call.
+    """
 
     def find_class(self, module, name):
-        return Config if (module, name) == (Config.__module__, 'Config') else find_class(f'{module}:{name}')
+        is_config = (module, name) == (Config.__module__, 'Config')
+        return _PickledConfig if is_config else check_name(f'{module}:{name}')
 
 
 def _read_pickle(path: Path) -> Config:
     try:
-        with open(path, 'rb') as file:
-            config = _RecipeUnpickler(file).load()
+        content = path.read_bytes()
+        _check_opcodes(content)
+        found = _RecipeUnpickler(io.BytesIO(content)).load()
+        if not isinstance(found, _PickledConfig) or vars(found).keys() != {'_class', '_dict'}:
+            raise InputError(f'it holds a {type(found).__name__.removeprefix("_Pickled")}, not a recipe.\n'
+                             '  Download it again, or train again.')
+        _check_plain(found._dict)
+        return Config._restore(found._class, found._dict)
     except InputError as error:
         raise InputError(f'{path}: {error}') from error
     except Exception as error:      # a missing, cut or foreign file makes unpickling raise nearly anything
         raise InputError(
-            f'{path} cannot be read as a recipe: {error}.\n  Copy or download it again, or train again.'
+            f'{path} cannot be read as a recipe: {str(error) or type(error).__name__}.\n'
+            '  Copy or download it again, or train again.'
         ) from error
-    if not isinstance(config, Config) or not {'_class', '_dict'} <= vars(config).keys():
-        raise InputError(
-            f'{path} holds a {type(config).__name__}, not a recipe.\n  Download it again, or train again.'
-        )
-    return config
+
+
+def _check_opcodes(content: bytes):
+    """Refuse what would exhaust the memory before `find_class` is ever asked."""
+    if len(content) > LARGEST_PICKLE:
+        raise InputError(f'it has {len(content):,} bytes, a recipe has at most {LARGEST_PICKLE:,}.')
+    for opcode, argument, _ in pickletools.genops(content):
+        if 'PUT' in opcode.name and argument > len(content):    # the memo grows to the largest index
+            raise InputError(f'its {opcode.name} {argument} is no place in so small a file.')
+
+
+def _check_plain(settings):
+    """Refuse settings that are not made of numbers and text, or short lists of them."""
+    if not isinstance(settings, dict) or not all(isinstance(name, str) for name in settings):
+        raise InputError('its settings are not a mapping from names to values.')
+    if len(settings) > MOST_VALUES:
+        raise InputError(f'it has {len(settings)} settings, a recipe has at most {MOST_VALUES}.')
+    for name, value in settings.items():
+        parts = value if isinstance(value, list | tuple) else [value]
+        if len(parts) > MOST_VALUES or not all(isinstance(part, str | int | float | None) for part in parts):
+            raise InputError(f'its setting {name[:100]!r} is a {type(value).__name__} that is not a number, a text, '
+                             f'or a list of at most {MOST_VALUES} of them.')
