@@ -83,16 +83,16 @@ class Config(Mapping):
                 f'{path} is not a recipe: expected {{"class": "module:Name", "settings": {{...}}}}.\n'
                 '  Restore the file, or train again.'
             )
-        try:
-            return cls._restore(recipe['class'], settings)
-        except InputError as error:
-            raise InputError(f'{path}: {error}') from error
+        return cls.restore(recipe['class'], settings, path)
 
     @classmethod
-    def _restore(cls, name, settings) -> 'Config':
-        """The recipe in a file; its settings reach no argument of __init__, whose `savepath` would write."""
+    def restore(cls, name, settings: dict, path) -> 'Config':
+        """The recipe that the file `path` holds; no setting reaches __init__, whose `savepath` would write."""
         config = cls.__new__(cls)
-        config._class, config._dict = find_class(name), dict(settings)
+        try:
+            config._class, config._dict = find_class(name), dict(settings)
+        except InputError as error:
+            raise InputError(f'{path}: {error}') from error
         return config
 
 
@@ -145,7 +145,6 @@ def _read_pickle(path: Path) -> Config:
             raise InputError(f'it holds a {type(found).__name__.removeprefix("_Pickled")}, not a recipe.\n'
                              '  Download it again, or train again.')
         _check_plain(found._dict)
-        return Config._restore(found._class, found._dict)
     except InputError as error:
         raise InputError(f'{path}: {error}') from error
     except Exception as error:      # a missing, cut or foreign file makes unpickling raise nearly anything
@@ -153,6 +152,7 @@ def _read_pickle(path: Path) -> Config:
             f'{path} cannot be read as a recipe: {str(error) or type(error).__name__}.\n'
             '  Copy or download it again, or train again.'
         ) from error
+    return Config.restore(found._class, found._dict, path)
 
 
 def _check_opcodes(content: bytes):
