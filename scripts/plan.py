@@ -12,10 +12,11 @@ import numpy as np
 from trajectory import utils
 from trajectory.datasets import get_preprocess_fn
 from trajectory.datasets.d4rl import find_run
+from trajectory.datasets.recovery import open_environment, recover, save_beside
 from trajectory.search import beam_plan, extract_actions
 from trajectory.search.core import check_plan
 from trajectory.search.episodes import Episode
-from trajectory.utils.discretization import load_discretizer
+from trajectory.utils.checkpoints import Checkpoint
 from trajectory.utils.errors import InputError
 
 log = logging.getLogger(__name__)
@@ -42,14 +43,13 @@ def main(args):
 
     # ------------------------------- model -------------------------------- #
     run = find_run(args.logbase, args.dataset, args.gpt_loadpath)
-    gpt, epoch = utils.load_model(*run, epoch=args.gpt_epoch, device=device)
+    checkpoint = Checkpoint.from_run(*run, epoch=args.gpt_epoch, device=device)
+    gpt, epoch = checkpoint.model, checkpoint.epoch
     check_plan(gpt, gpt.layout, [], args.horizon, args.beam_width, args.n_expand, args.max_context_transitions,
                args.k_obs, args.k_act, args.k_rew)
-    discretizer = load_discretizer(Path(*run, 'discretizer.npz'))
-    source = utils.read_json(Path(*run, 'source.json'))
-    if missing := {'environment', 'physics', 'data_source', 'mean_return'} - set(source):
-        raise InputError(f'{Path(*run, "source.json")} says nothing of {", ".join(sorted(missing))}.\n'
-                         '  Restore it from where the run was trained, or train again.')
+    checkpoint = recover(checkpoint, args.dataset, args.dataset_path)
+    save_beside(checkpoint, Path(*run))
+    discretizer, source = checkpoint.discretizer, checkpoint.source
     log.info('%s, epoch %s | environment %s, physics %s | learned from %s',
              Path(*run), epoch, source['environment'], source['physics'], source['data_source'])
 
@@ -57,10 +57,8 @@ def main(args):
         return discretizer.value_fn(probs, args.percentile)
 
     # ---------------------------- environments ---------------------------- #
-    from trajectory.datasets.environments import make_environment
-
     episodes = [
-        Episode(make_environment(source['environment'], source['physics'], args.dataset), args.seed + k, discretizer,
+        Episode(open_environment(checkpoint, args.dataset), args.seed + k, discretizer,
                 get_preprocess_fn(source['environment']), device, args.max_context_transitions,
                 args.prefix_context, args.max_episode_steps)
         for k in range(args.n_episodes)

@@ -14,7 +14,7 @@ import secrets
 import shutil
 import tempfile
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -68,17 +68,20 @@ class Checkpoint:
     @classmethod
     def from_pretrained(cls, name, *, epoch='latest', device='cpu', revision: str | None = None) -> 'Checkpoint':
         """Read a folder of any of the formats, or `owner/name` on the Hugging Face Hub."""
-        folder = Path(name) if Path(name).is_dir() else _download(str(name), revision)
-        model, epoch = load_model(folder, epoch=epoch, device=device)
-        discretizer, source = folder / 'discretizer.npz', folder / 'source.json'
-        checkpoint = cls(
-            model, epoch, read_data_recipe(folder),
-            load_discretizer(discretizer) if discretizer.exists() else None,
-            read_source(source) if source.exists() else None,
-        )
-        if checkpoint.discretizer is not None:
-            check_fit(checkpoint.discretizer, model, discretizer)
-        return checkpoint
+        return cls.from_run(Path(name) if Path(name).is_dir() else _download(str(name), revision),
+                            epoch=epoch, device=device)
+
+    @classmethod
+    def from_run(cls, *loadpath, epoch='latest', device='cpu') -> 'Checkpoint':
+        """Read the folder `Path(*loadpath)`, of any of the formats."""
+        model, epoch = load_model(*loadpath, epoch=epoch, device=device)
+        folder = Path(*loadpath)
+        edges, source = folder / 'discretizer.npz', folder / 'source.json'
+        discretizer = load_discretizer(edges) if edges.exists() else None
+        if discretizer is not None:
+            check_fit(discretizer, model, edges)
+        source = read_source(source) if source.exists() else None
+        return cls(model, epoch, read_data_recipe(folder), discretizer, source)
 
     def save_pretrained(self, folder) -> Path:
         """Write a folder of the format `pretrained`; it appears whole or not at all."""
@@ -130,9 +133,9 @@ def read_source(path: Path) -> dict:
     """Where a model's data comes from: environment, physics, data_source, mean_return, and more."""
     source = read_json(path)
     source = source if isinstance(source, dict) else {}
-    if wrong := [name for name, kind in SOURCE.items() if not isinstance(source.get(name), kind)]:
-        raise InputError(f'{path} says nothing of {", ".join(wrong)}, or nothing sensible.\n'
-                         '  Restore it from where the run was trained, or delete it to have it made anew from the data.')
+    if wrong := sorted(name for name, kind in SOURCE.items() if not isinstance(source.get(name), kind)):
+        raise InputError(f'{path} says nothing of {", ".join(wrong)}, or no text or number.\n'
+                         '  Restore it from where the run was trained; or delete it, to make it anew from the data.')
     return source
 
 
@@ -238,7 +241,7 @@ def save_as(checkpoint: Checkpoint, folder, format: str) -> Path:
 def write_folder(folder):
     """Yield a new folder to write to, which becomes `folder` once all is written, and vanishes if anything fails."""
     folder = Path(folder)
-    if folder.is_dir() and any(folder.iterdir()) or folder.exists() and not folder.is_dir():
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f'{folder} is there already, and nothing in it is written over.\n  Name a new folder.')
     partial = mkdir(folder.absolute().parent / f'.{secrets.token_hex(4)}.{folder.name}')
     try:

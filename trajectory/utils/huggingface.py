@@ -86,7 +86,7 @@ def _port():
         return transformers if transformers.TrajectoryTransformerModel else None
     except (ImportError, AttributeError) as error:
         raise InputError(f"there is no `transformers` with Hugging Face's port here: {error}\n"
-                         '  Install one that has it: pip install -c constraints.txt -e .[test-hf]') from error
+                         '  Install one that has it: pip install -c constraints.txt -e .[test]') from error
 
 
 def largest_difference(model, other, idx: torch.Tensor) -> float:

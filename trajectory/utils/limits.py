@@ -1,4 +1,4 @@
-"""Say what a file may ask for: the settings of a model and of a data set, checked before anything is built from them."""
+"""Say what a file may ask for: settings of a model and of a data set, checked before anything is built from them."""
 import math
 
 from .errors import InputError

@@ -142,8 +142,9 @@ def build_model(config, config_path: Path, weights: dict, weights_path: Path):
     misfit = f'{weights_path} does not fit the model that {config_path.name} beside it describes.\n'
     remedy = '\n  Were the two copied from different runs? Restore the pair, or download it again.'
     n_columns, n_bins, width = config['transition_dim'], config['vocab_size'], config['n_embd']
-    for name, expected in {'pos_emb': (1, config['block_size'], width), 'head.weight': (n_columns, n_bins + 1, width),
-                           'tok_emb.weight': (n_columns * n_bins + 1, width)}.items():  # before anything so large is made
+    largest = {'pos_emb': (1, config['block_size'], width), 'head.weight': (n_columns, n_bins + 1, width),
+               'tok_emb.weight': (n_columns * n_bins + 1, width)}
+    for name, expected in largest.items():      # compared before anything so large is made
         found = tuple(weights[name].shape) if name in weights else None
         if found != expected:
             raise InputError(f'{misfit}  {name} has the shape {found}, expected {expected}.{remedy}')
