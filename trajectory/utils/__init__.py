@@ -1,5 +1,6 @@
 """The floor of the house: settings, recipes, files, progress; it knows no other room."""
 from .arrays import normalize, resolve_device, set_device, to_device, to_img, to_np, to_torch
+from .checkpoints import Checkpoint
 from .config import Config
 from .errors import InputError
 from .layout import TransitionLayout
@@ -17,12 +18,14 @@ from .serialization import (
     write_atomically,
     write_json,
 )
-from .setup import Parser, check_positive, check_share, run, set_seed, set_threads, watch
+from .setup import Flags, Parser, check_positive, check_share, run, set_seed, set_threads, watch
 from .timer import Timer
 from .training import Trainer
 
 __all__ = [
+    'Checkpoint',
     'Config',
+    'Flags',
     'InputError',
     'Parser',
     'Progress',

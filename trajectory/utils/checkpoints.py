@@ -26,6 +26,7 @@ from .huggingface import (
     EXTRA,
     MODEL_TYPE,
     check_has_a_port,
+    check_port_reads,
     from_huggingface_config,
     from_huggingface_names,
     to_huggingface_config,
@@ -109,7 +110,7 @@ def load_pretrained_model(folder: Path, epoch, device):
     config = _read_config(path)
     kept = config['epoch'] if _is_ours(config) else _extra(config).get('epoch')
     if epoch not in ('latest', None, kept):
-        raise InputError(f'{folder} holds the weights of one epoch only, {kept}.\n  Pass --gpt_epoch latest.')
+        raise InputError(f'{folder} holds the weights of one epoch only, {kept}.\n  Ask for the latest.')
     recipe = _recipe(config['model'], path) if _is_ours(config) else from_huggingface_config(config)
     weights, weights_path = _read_weights(folder)
     if not _is_ours(config):
@@ -226,15 +227,35 @@ def _hub():
 
 # --------------------------------- writing -------------------------------- #
 
-def save_as(checkpoint: Checkpoint, folder, format: str) -> Path:
-    """Write a folder of this format, and let it appear whole or not at all.    returns : the folder"""
+def save_as(checkpoint: Checkpoint, folder, format: str, *, check=None) -> Path:
+    """Write a folder of this format, and let it appear whole or not at all.
+
+    check   : called with the folder before it has its name; what it raises lets nothing appear
+    returns : the folder
+    """
     with write_folder(folder) as partial:
         FORMATS[format](checkpoint, partial)
         if checkpoint.discretizer is not None:
             checkpoint.discretizer.save(partial / 'discretizer.npz')
         if checkpoint.source is not None:
             write_json(partial / 'source.json', checkpoint.source)
+        if check is not None:
+            check(partial)
     return Path(folder)
+
+
+def check_same(checkpoint: Checkpoint, folder: Path) -> None:
+    """Make sure that the model in a folder computes what this one does: by our code, and by its format's own."""
+    copy = Checkpoint.from_run(folder)
+    model = checkpoint.model
+    tokens = torch.randint(model.vocab_size + 1, (4, model.block_size), generator=torch.Generator().manual_seed(0))
+    goal = [tokens[:, :model.n_goal] % model.vocab_size] * bool(model.n_goal)
+    with torch.no_grad():
+        expected, found = (read(tokens, *goal)[0] for read in (model.cpu(), copy.model))
+    if not torch.equal(expected, found):
+        raise RuntimeError(f'{folder} computes other logits, by up to {(found - expected).abs().max():.1e}')
+    if (folder / 'config.json').exists() and not _is_ours(_read_config(folder / 'config.json')):
+        check_port_reads(folder, model, tokens)
 
 
 @contextmanager

@@ -3,13 +3,18 @@
 Its port of this model, `TrajectoryTransformerModel` of `transformers` up to 4.57, computes the same numbers; only
 `blocks.i.mlp.0` and `blocks.i.mlp.2` are `blocks.i.l1` and `blocks.i.l2` there, and new releases keep no `attn.mask`.
 """
+import copy
+import logging
 import re
+from pathlib import Path
 
 import torch
 
 from .config import Config, class_name
 from .errors import InputError
 from .limits import MODEL
+
+log = logging.getLogger(__name__)
 
 MODEL_TYPE = 'trajectory_transformer'
 GPT = 'trajectory.models.transformers:GPT'
@@ -89,9 +94,16 @@ def _port():
                          '  Install one that has it: pip install -c constraints.txt -e .[test]') from error
 
 
-def largest_difference(model, other, idx: torch.Tensor) -> float:
-    """How far two models' logits are apart, at most.    idx : [ B x T ]  tokens    other : ours, or its port"""
+def check_port_reads(folder: Path, model, idx: torch.Tensor) -> None:
+    """Make sure that `transformers`, where it is installed, reads a folder as the same model.    idx : [ B x T ]"""
+    try:
+        port = _port()
+    except InputError:
+        log.info('transformers is not installed: what it would read was not tried')
+        return
+    twin = port.TrajectoryTransformerModel.from_pretrained(folder).double().eval()
     with torch.no_grad():
-        ours, _ = model(idx)
-        logits = other(idx)[0]
-    return float((ours - logits).abs().max())
+        expected, found = copy.deepcopy(model).double()(idx)[0], twin(idx)[0]
+    difference = float((found - expected).abs().max())
+    if difference > 1e-6:
+        raise RuntimeError(f'transformers computes other logits from {folder}, by up to {difference:.1e}')
