@@ -82,7 +82,7 @@ class Flags(Tap):
 
     def configure(self):
         for name, hint in get_type_hints(type(self)).items():
-            if get_origin(hint) in (Union, types.UnionType):    # which Tap cannot read
+            if get_origin(hint) in (Union, types.UnionType, Literal):   # which Tap reads less well
                 self.add_argument(f'--{name}', type=reader(hint), metavar='|'.join(_words(hint)))
 
     def parse_args(self, _experiment=None, argv=None):
