@@ -118,7 +118,7 @@ LARGEST_PICKLE = 2**16      # bytes; the published ones have 400
 MOST_VALUES = 100
 
 
-class _PickledConfig:
+class _Pickled:
     """Stands in for a `Config` while a pickle is read: it takes the two attributes, and can do nothing."""
 
     def __setstate__(self, state):
@@ -133,7 +133,7 @@ class _RecipeUnpickler(pickle.Unpickler):
 
     def find_class(self, module, name):
         is_config = (module, name) == (Config.__module__, 'Config')
-        return _PickledConfig if is_config else check_name(f'{module}:{name}')
+        return _Pickled if is_config else check_name(f'{module}:{name}')
 
 
 def _read_pickle(path: Path) -> Config:
@@ -141,8 +141,8 @@ def _read_pickle(path: Path) -> Config:
         content = path.read_bytes()
         _check_opcodes(content)
         found = _RecipeUnpickler(io.BytesIO(content)).load()
-        if not isinstance(found, _PickledConfig) or vars(found).keys() != {'_class', '_dict'}:
-            raise InputError(f'it holds a {type(found).__name__.removeprefix("_Pickled")}, not a recipe.\n'
+        if not isinstance(found, _Pickled) or vars(found).keys() != {'_class', '_dict'}:
+            raise InputError(f'it holds {_kind(found)}, not a recipe.\n'
                              '  Download it again, or train again.')
         _check_plain(found._dict)
     except InputError as error:
@@ -173,5 +173,9 @@ def _check_plain(settings):
     for name, value in settings.items():
         parts = value if isinstance(value, list | tuple) else [value]
         if len(parts) > MOST_VALUES or not all(isinstance(part, str | int | float | None) for part in parts):
-            raise InputError(f'its setting {name[:100]!r} is a {type(value).__name__} that is not a number, a text, '
-                             f'or a list of at most {MOST_VALUES} of them.')
+            raise InputError(f'its setting {name[:100]!r} is {_kind(value)}, expected a number, a text, or a list '
+                             f'of at most {MOST_VALUES} of them.')
+
+
+def _kind(value) -> str:
+    return 'a Config' if isinstance(value, _Pickled) else f'a {type(value).__name__}'

@@ -154,12 +154,12 @@ def build_model(config, config_path: Path, weights: dict, weights_path: Path):
         raise InputError(f'{config_path}: {error}.\n  Restore the file, or download it again.') from error
 
     masks = {name: value for name, value in model.state_dict().items() if name.endswith('.attn.mask')}
+    if wrong := [name for name, value in masks.items() if name in weights and not torch.equal(value, weights[name])]:
+        raise InputError(f'{misfit}  {wrong[0]} is not the mask of such a model.{remedy}')
     try:
         model.load_state_dict({**masks, **weights})
     except RuntimeError as error:
         raise InputError(f'{misfit}{error}{remedy}') from error
-    if wrong := [name for name, value in masks.items() if not torch.equal(value, model.get_buffer(name))]:
-        raise InputError(f'{misfit}  {wrong[0]} is not the mask of such a model.{remedy}')
     return model.eval()
 
 # -------------------------------- details --------------------------------- #
