@@ -300,6 +300,17 @@ def test_there_are_fifty():
     assert len(CASES) >= 50
 
 
+@pytest.mark.parametrize('case', [
+    'calls the shell', 'calls posix', 'calls instead of a recipe', 'calls before a recipe', 'starts a process',
+    'old opcode INST', 'old opcode OBJ', 'a pickle of a reducing object',
+])
+def test_the_bombs_are_live(tmp_path, case):
+    _, _, spoil, _ = CASES[case]
+    spoil(tmp_path / 'x', tmp_path / 'ran')
+    pickle.loads((tmp_path / 'x').read_bytes())     # Python's own reader does what our reader refuses
+    assert (tmp_path / 'ran').exists()
+
+
 @pytest.mark.parametrize('case', CASES)
 def test_a_folder_that_is_damaged_or_hostile_is_refused(good, tmp_path, capfd, case):
     kind, file, spoil, cause = CASES[case]
