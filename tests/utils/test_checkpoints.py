@@ -73,6 +73,12 @@ def test_the_way_from_the_reference_through_all_formats_and_back_is_bit_exact(tm
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
 
+def test_the_recipe_of_a_model_is_the_one_it_was_built_from():
+    settings = {**SMALL, 'n_layer': 2, 'n_head': 4, 'embd_pdrop': 0.2, 'resid_pdrop': 0.3, 'attn_pdrop': 0.4,
+                'action_weight': 5, 'reward_weight': 6, 'value_weight': 7}
+    assert dict(recipe_of(make(**settings).model)) == settings
+
+
 @pytest.mark.parametrize('format', FORMATS)
 def test_everything_travels(tmp_path, format):
     checkpoint = make(attn_pdrop=0.3, embd_pdrop=0.2, value_weight=2)
