@@ -18,8 +18,8 @@ from typing import Literal
 
 from trajectory import utils
 from trajectory.datasets.recovery import published_data_recipe, recover
-from trajectory.utils.checkpoints import Checkpoint, check_same, save_as
 from trajectory.utils.errors import InputError
+from trajectory.utils.pretrained import Checkpoint, check_same, save_as
 
 log = logging.getLogger(__name__)
 

@@ -16,8 +16,8 @@ from trajectory.datasets.recovery import open_environment, recover, save_beside
 from trajectory.search import beam_plan, extract_actions
 from trajectory.search.core import check_plan
 from trajectory.search.episodes import Episode
-from trajectory.utils.checkpoints import Checkpoint
 from trajectory.utils.errors import InputError
+from trajectory.utils.pretrained import Checkpoint
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from tests.scripts.test_train_and_plan import TINY_PLAN, logbase, recording, sta
 from tests.support import GOLDEN
 from trajectory import utils
 from trajectory.utils import Checkpoint
-from trajectory.utils.checkpoints import FORMATS
+from trajectory.utils.pretrained import FORMATS
 
 pytest.importorskip('safetensors')
 

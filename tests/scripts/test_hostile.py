@@ -22,7 +22,7 @@ from trajectory import utils
 from trajectory.datasets.hdf5 import write_episodes
 from trajectory.datasets.recovery import recover, save_beside
 from trajectory.utils import Checkpoint, Config
-from trajectory.utils.checkpoints import save_as
+from trajectory.utils.pretrained import save_as
 
 pytest.importorskip('safetensors')
 

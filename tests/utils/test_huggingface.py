@@ -7,7 +7,6 @@ import torch
 
 from tests.support import GOLDEN, golden, make_gpt, state_of
 from trajectory.utils import Checkpoint, InputError
-from trajectory.utils.checkpoints import save_as
 from trajectory.utils.huggingface import (
     check_port_reads,
     from_huggingface_names,
@@ -15,6 +14,7 @@ from trajectory.utils.huggingface import (
     to_huggingface_names,
     to_transformers,
 )
+from trajectory.utils.pretrained import save_as
 
 REFERENCE = GOLDEN / 'reference_run'
 

@@ -8,9 +8,9 @@ import numpy as np
 from trajectory.datasets.d4rl import load_environment
 from trajectory.datasets.preprocessing import get_preprocess_fn
 from trajectory.datasets.sequence import DiscretizedDataset, check_widths
-from trajectory.utils.checkpoints import Checkpoint, check_fit
 from trajectory.utils.config import Config
 from trajectory.utils.errors import InputError
+from trajectory.utils.pretrained import Checkpoint, check_fit
 from trajectory.utils.serialization import write_json
 
 log = logging.getLogger(__name__)

@@ -67,7 +67,7 @@ def read(model, idx: Tensor, goal: Tensor | None, targets: Tensor | None, mask: 
         states.append(hidden)
         logits = predict(model, hidden[:, -idx.shape[1]:], start)
     logits = logits.float() if bfloat16 else logits
-    loss = None if targets is None else model.loss(logits, targets, mask, start)
+    loss = None if targets is None else find_loss(model, logits, targets, mask, start)
     if not (use_cache or output_attentions or output_hidden_states):
         return logits, loss
     return Reading(logits, loss, tuple(pairs) if use_cache else None, tuple(states) if output_hidden_states else None,
@@ -112,3 +112,11 @@ def predict(model, hidden: Tensor, start: int) -> Tensor:
     padded, _ = model.pad_to_full_observation(F.pad(model.ln_f(hidden), (0, 0, n_before, 0)))
     logits = model.head(padded).reshape(len(hidden), -1, model.vocab_size + 1)
     return logits[:, n_before:n_before + hidden.shape[1]]
+
+
+def find_loss(model, logits: Tensor, targets: Tensor, mask: Tensor | None, start: int) -> Tensor:
+    """The loss of the tokens from the place `start` on, each weighted by the column it stands in."""
+    n_before = start % model.transition_dim     # filled up with tokens that do not count, but are averaged over
+    mask = torch.ones_like(targets) if mask is None else mask
+    loss = model.loss(F.pad(logits, (0, 0, n_before, 0)), F.pad(targets, (n_before, 0)), F.pad(mask, (n_before, 0)))
+    return loss * ((n_before + targets.shape[1]) / targets.shape[1])

@@ -173,13 +173,10 @@ class GPT(nn.Module):
         joined = x_pad.reshape(len(x), -1, x.shape[-1])
         return bool((joined[:, :x.shape[1]] == x).all() and (joined[:, x.shape[1]:] == 0).all())
 
-    def loss(self, logits: Tensor, targets: Tensor, mask: Tensor | None = None, start: int = 0) -> Tensor:
-        """Cross-entropy, weighted by column, averaged over all tokens: the masked ones count as zeros.
-
-        start : the place in the sequence of the token that the first logits follow
-        """
+    def loss(self, logits: Tensor, targets: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Cross-entropy, weighted by column, averaged over all tokens: the masked ones count as zeros."""
         losses = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction='none').view_as(targets)
-        columns = torch.arange(start + 1, start + 1 + targets.shape[1], device=targets.device) % self.transition_dim
+        columns = torch.arange(1, targets.shape[1] + 1, device=targets.device) % self.transition_dim
         losses = losses * self.column_weights(targets.device, losses.dtype)[columns]
         return (losses if mask is None else losses * mask).mean()
 

@@ -1,9 +1,9 @@
 """The floor of the house: settings, recipes, files, progress; it knows no other room."""
 from .arrays import normalize, resolve_device, set_device, to_device, to_img, to_np, to_torch
-from .checkpoints import Checkpoint
 from .config import Config
 from .errors import InputError
 from .layout import TransitionLayout
+from .pretrained import Checkpoint
 from .progress import Progress, Silent
 from .rendering import make_renderer
 from .serialization import (

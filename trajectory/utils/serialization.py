@@ -107,7 +107,7 @@ def get_latest_epoch(*loadpath) -> int:
 def load_model(*loadpath, epoch='latest', device='cpu'):
     """Build the model of a run and give it the weights it had after `epoch` epochs.
 
-    The folder may also be one that `save_pretrained` wrote, or Hugging Face's: see `checkpoints`.
+    The folder may also be one that `save_pretrained` wrote, or Hugging Face's: see `pretrained`.
 
     returns : the model, in evaluation mode on `device`, and the epoch
     """
@@ -115,7 +115,7 @@ def load_model(*loadpath, epoch='latest', device='cpu'):
     recipe = next((folder / f'model_config.{ending}' for ending in ('json', 'pkl')
                    if (folder / f'model_config.{ending}').exists()), None)
     if recipe is None and (folder / 'config.json').exists():
-        from .checkpoints import load_pretrained_model  # which reads its files with the functions here
+        from .pretrained import load_pretrained_model  # which reads its files with the functions here
 
         return load_pretrained_model(folder, epoch, device)
     if recipe is None:

@@ -12,8 +12,8 @@ import torch
 from tests.support import GOLDEN
 from tests.utils.test_serialization import SMALL
 from trajectory.utils import Checkpoint, Config, InputError, load_model
-from trajectory.utils.checkpoints import FORMATS, check_same, recipe_of, save_as
 from trajectory.utils.discretization import QuantileDiscretizer
+from trajectory.utils.pretrained import FORMATS, check_same, recipe_of, save_as
 
 pytest.importorskip('safetensors')
 
