@@ -90,3 +90,16 @@ def test_a_target_that_is_there_is_refused(tmp_path, capfd):
     (tmp_path / 'x/mine').touch()
     said = refused(capfd, tmp_path, '--source', REFERENCE, '--target', tmp_path / 'x')
     assert 'x is there already, and nothing in it is written over' in said
+
+
+def test_a_copy_that_computes_something_else_never_appears(tmp_path, monkeypatch):
+    from safetensors import torch as safetensors
+
+    def save_with_a_slip(weights, path, metadata):
+        written({**weights, 'ln_f.bias': weights['ln_f.bias'] + 1e-4}, path, metadata=metadata)
+
+    written = safetensors.save_file
+    monkeypatch.setattr(safetensors, 'save_file', save_with_a_slip)
+    with pytest.raises(RuntimeError, match='computes other logits, by up to'):
+        start_convert('--source', REFERENCE, '--target', tmp_path / 'x')
+    assert not list(tmp_path.iterdir())
