@@ -19,7 +19,7 @@ from typing import Literal
 from trajectory import utils
 from trajectory.datasets.recovery import published_data_recipe, recover
 from trajectory.utils.errors import InputError
-from trajectory.utils.pretrained import Checkpoint, check_same, save_as
+from trajectory.utils.pretrained import TrainedModel, check_same, save_as
 
 log = logging.getLogger(__name__)
 
@@ -35,29 +35,29 @@ class Parser(utils.Flags):
 
 def main(args):
     # -------------------------------- model ------------------------------- #
-    checkpoint = Checkpoint.from_pretrained(args.source, epoch=args.epoch)
-    if checkpoint.data is None and args.dataset:
-        checkpoint = replace(checkpoint, data=published_data_recipe(args.dataset, checkpoint.model))
-    if checkpoint.data is not None:
-        checkpoint = with_bins(checkpoint, args.dataset_path)
+    trained = TrainedModel.from_pretrained(args.source, epoch=args.epoch)
+    if trained.data is None and args.dataset:
+        trained = replace(trained, data=published_data_recipe(args.dataset, trained.model))
+    if trained.data is not None:
+        trained = with_bins(trained, args.dataset_path)
 
     # ------------------------------ conversion ---------------------------- #
-    save_as(checkpoint, args.target, args.format, check=lambda folder: check_same(checkpoint, folder))
+    save_as(trained, args.target, args.format, check=lambda folder: check_same(trained, folder))
 
     # ------------------------------- results ------------------------------ #
-    bins = 'with its bins' if checkpoint.discretizer else 'without its bins'
+    bins = 'with its bins' if trained.discretizer else 'without its bins'
     print(f'{args.target} holds the model in the format {args.format}, {bins}; its logits are those of {args.source}')
 
 
-def with_bins(checkpoint, dataset_path):
-    """The checkpoint with what it lacks for planning, if the data it learned from is here."""
+def with_bins(trained, dataset_path):
+    """The model with what it lacks for planning, if the data it learned from is here."""
     try:
-        return recover(checkpoint, None, dataset_path)
+        return recover(trained, None, dataset_path)
     except InputError as error:
         if dataset_path is not None:
             raise
         log.warning('%s\n  It is converted without them; plan.py makes them once the data is there.', error)
-        return checkpoint
+        return trained
 
 
 if __name__ == '__main__':

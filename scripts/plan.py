@@ -17,7 +17,7 @@ from trajectory.search import beam_plan, extract_actions
 from trajectory.search.core import check_plan
 from trajectory.search.episodes import Episode
 from trajectory.utils.errors import InputError
-from trajectory.utils.pretrained import Checkpoint
+from trajectory.utils.pretrained import TrainedModel
 
 log = logging.getLogger(__name__)
 
@@ -43,13 +43,13 @@ def main(args):
 
     # ------------------------------- model -------------------------------- #
     run = find_run(args.logbase, args.dataset, args.gpt_loadpath)
-    checkpoint = Checkpoint.from_run(*run, epoch=args.gpt_epoch, device=device)
-    gpt, epoch = checkpoint.model, checkpoint.epoch
+    trained = TrainedModel.from_run(*run, epoch=args.gpt_epoch, device=device)
+    gpt, epoch = trained.model, trained.epoch
     check_plan(gpt, gpt.layout, [], args.horizon, args.beam_width, args.n_expand, args.max_context_transitions,
                args.k_obs, args.k_act, args.k_rew)
-    checkpoint = recover(checkpoint, args.dataset, args.dataset_path)
-    save_beside(checkpoint, Path(*run))
-    discretizer, source = checkpoint.discretizer, checkpoint.source
+    trained = recover(trained, args.dataset, args.dataset_path)
+    save_beside(trained, Path(*run))
+    discretizer, source = trained.discretizer, trained.source
     log.info('%s, epoch %s | environment %s, physics %s | learned from %s',
              Path(*run), epoch, source['environment'], source['physics'], source['data_source'])
 
@@ -58,7 +58,7 @@ def main(args):
 
     # ---------------------------- environments ---------------------------- #
     episodes = [
-        Episode(open_environment(checkpoint, args.dataset), args.seed + k, discretizer,
+        Episode(open_environment(trained, args.dataset), args.seed + k, discretizer,
                 get_preprocess_fn(source['environment']), device, args.max_context_transitions,
                 args.prefix_context, args.max_episode_steps)
         for k in range(args.n_episodes)

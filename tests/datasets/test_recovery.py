@@ -11,7 +11,7 @@ from tests.support import GOLDEN
 from trajectory.datasets import DiscretizedDataset, load_environment
 from trajectory.datasets.hdf5 import write_episodes
 from trajectory.datasets.recovery import describe_source, open_environment, published_data_recipe, recover, save_beside
-from trajectory.utils import Checkpoint, InputError
+from trajectory.utils import InputError, TrainedModel
 
 DATASET = 'hopper-medium-v2'
 PLAN = ('--dataset', DATASET, '--gpt_loadpath', 'gpt/pretrained', *TINY_PLAN)
@@ -74,18 +74,18 @@ def test_data_of_another_width_is_named(data):
     columns = random_episodes()
     wide = {**columns, 'observations': np.pad(columns['observations'], ((0, 0), (0, 6)))}
     write_episodes(data.with_name('walker2d_medium-v2.hdf5'), {**wide, 'actions': np.zeros((300, 6))}, {})
-    checkpoint = Checkpoint.from_pretrained(GOLDEN / 'reference_run')
-    recipe = published_data_recipe('walker2d-medium-v2', checkpoint.model)
+    trained = TrainedModel.from_pretrained(GOLDEN / 'reference_run')
+    recipe = published_data_recipe('walker2d-medium-v2', trained.model)
     with pytest.raises(InputError, match=r'walker2d_medium-v2.hdf5 has 20 bins for 25 columns, .* 20 for 16'):
-        recover(replace(checkpoint, data=recipe), DATASET)
+        recover(replace(trained, data=recipe), DATASET)
 
 
 @pytest.mark.usefixtures('data')
 def test_a_model_that_says_nothing_of_its_data_is_taken_for_a_published_one(caplog):
     caplog.set_level('INFO', 'trajectory')
-    bare = replace(Checkpoint.from_pretrained(GOLDEN / 'reference_run'), data=None)
+    bare = replace(TrainedModel.from_pretrained(GOLDEN / 'reference_run'), data=None)
     whole = recover(bare, DATASET)
-    said = recover(Checkpoint.from_pretrained(GOLDEN / 'reference_run'), DATASET)
+    said = recover(TrainedModel.from_pretrained(GOLDEN / 'reference_run'), DATASET)
     np.testing.assert_array_equal(whole.discretizer.thresholds, said.discretizer.thresholds)
     assert dict(whole.data) == dict(said.data)
     assert 'taking the settings of the published models, and hopper-medium-v2' in caplog.text
@@ -94,7 +94,7 @@ def test_a_model_that_says_nothing_of_its_data_is_taken_for_a_published_one(capl
 
 @pytest.mark.usefixtures('data')
 def test_a_folder_that_cannot_be_written_to_is_no_hindrance(tmp_path, caplog):
-    whole = recover(Checkpoint.from_pretrained(GOLDEN / 'reference_run'), DATASET)
+    whole = recover(TrainedModel.from_pretrained(GOLDEN / 'reference_run'), DATASET)
     save_beside(whole, tmp_path / 'absent')
     assert 'cannot be written to: No such file or directory' in caplog.text
 
@@ -107,7 +107,7 @@ def test_a_folder_that_cannot_be_written_to_is_no_hindrance(tmp_path, caplog):
     ({'physics': 'newton'}, "unknown physics 'newton'"),
 ])
 def test_a_source_that_is_not_the_models_is_named(change, cause):
-    whole = recover(Checkpoint.from_pretrained(GOLDEN / 'reference_run'), DATASET)
+    whole = recover(TrainedModel.from_pretrained(GOLDEN / 'reference_run'), DATASET)
     with pytest.raises(InputError, match=r'source.json names an environment that is none of its own: ') as raised:
         open_environment(replace(whole, source={**whole.source, **change}), DATASET)
     assert cause in str(raised.value)

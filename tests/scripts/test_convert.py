@@ -8,7 +8,7 @@ from scripts import convert
 from tests.scripts.test_train_and_plan import TINY_PLAN, logbase, recording, start  # noqa: F401  fixtures
 from tests.support import GOLDEN
 from trajectory import utils
-from trajectory.utils import Checkpoint
+from trajectory.utils import TrainedModel
 from trajectory.utils.pretrained import FORMATS
 
 pytest.importorskip('safetensors')
@@ -69,7 +69,7 @@ def test_a_model_without_its_data_set_is_told_of_it(tmp_path, capfd, monkeypatch
     flags = ('--source', source, '--target', tmp_path / 'x', '--format', 'reference')
     assert 'Pass --dataset hopper-medium-v2, say' in refused(capfd, tmp_path, *flags)
     start_convert(*flags, '--dataset', 'hopper-medium-v2')
-    assert dict(Checkpoint.from_pretrained(tmp_path / 'x').data)['env'] == 'hopper-medium-v2'
+    assert dict(TrainedModel.from_pretrained(tmp_path / 'x').data)['env'] == 'hopper-medium-v2'
 
 
 @pytest.mark.parametrize(('flags', 'message'), [

@@ -21,7 +21,7 @@ from tests.support import GOLDEN
 from trajectory import utils
 from trajectory.datasets.hdf5 import write_episodes
 from trajectory.datasets.recovery import recover, save_beside
-from trajectory.utils import Checkpoint, Config
+from trajectory.utils import Config, TrainedModel
 from trajectory.utils.pretrained import save_as
 
 pytest.importorskip('safetensors')
@@ -35,12 +35,12 @@ def good(tmp_path_factory):
     """One model in every format, each folder whole."""
     folder = tmp_path_factory.mktemp('good')
     write_episodes(folder / 'data.hdf5', random_episodes(), {})
-    checkpoint = recover(Checkpoint.from_pretrained(GOLDEN / 'reference_run'), DATASET, folder / 'data.hdf5')
+    trained = recover(TrainedModel.from_pretrained(GOLDEN / 'reference_run'), DATASET, folder / 'data.hdf5')
     for format in ('pretrained', 'huggingface'):
-        save_as(checkpoint, folder / format, format)
+        save_as(trained, folder / format, format)
     for kind in ('reference', 'run'):
         shutil.copytree(GOLDEN / 'reference_run', folder / kind)
-        save_beside(checkpoint, folder / kind)
+        save_beside(trained, folder / kind)
     for name in ('model', 'data'):
         Config.load(folder / f'run/{name}_config.pkl').save(folder / f'run/{name}_config.json')
         (folder / f'run/{name}_config.pkl').unlink()

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tests.support import GOLDEN, golden, make_gpt, state_of
-from trajectory.utils import Checkpoint, InputError
+from trajectory.utils import InputError, TrainedModel
 from trajectory.utils.huggingface import (
     check_port_reads,
     from_huggingface_names,
@@ -90,39 +90,39 @@ def test_a_model_of_the_port_becomes_ours(port):
 
 
 def test_the_port_reads_the_folder_we_write_and_we_read_its(port, tmp_path):
-    checkpoint = Checkpoint.from_pretrained(REFERENCE)
-    folder = save_as(checkpoint, tmp_path / 'ours', 'huggingface')
+    trained = TrainedModel.from_pretrained(REFERENCE)
+    folder = save_as(trained, tmp_path / 'ours', 'huggingface')
     twin = port.TrajectoryTransformerModel.from_pretrained(folder)
     tokens = torch.randint(0, 21, (2, 63))
-    check_port_reads(folder, checkpoint.model, tokens)
+    check_port_reads(folder, trained.model, tokens)
 
     for safe in (True, False):
         twin.save_pretrained(tmp_path / f'theirs{safe}', safe_serialization=safe)
-        back = Checkpoint.from_pretrained(tmp_path / f'theirs{safe}')
-        weights = checkpoint.model.state_dict()
+        back = TrainedModel.from_pretrained(tmp_path / f'theirs{safe}')
+        weights = trained.model.state_dict()
         assert all(torch.equal(weights[name], value) for name, value in back.model.state_dict().items())
         assert back.epoch == 50     # which its config keeps for us
 
 
 def test_a_folder_that_the_port_reads_otherwise_is_noticed(port, tmp_path):
-    checkpoint = Checkpoint.from_pretrained(REFERENCE)
-    folder = save_as(checkpoint, tmp_path / 'ours', 'huggingface')
+    trained = TrainedModel.from_pretrained(REFERENCE)
+    folder = save_as(trained, tmp_path / 'ours', 'huggingface')
     with torch.no_grad():
-        checkpoint.model.head.weight += 1e-3
+        trained.model.head.weight += 1e-3
     with pytest.raises(RuntimeError, match='transformers computes other logits from'):
-        check_port_reads(folder, checkpoint.model, torch.zeros(1, 5, dtype=torch.long))
+        check_port_reads(folder, trained.model, torch.zeros(1, 5, dtype=torch.long))
     assert port
 
 
 def test_settings_that_its_file_leaves_out_are_its_defaults(tmp_path):
     pytest.importorskip('safetensors')
-    folder = save_as(Checkpoint.from_pretrained(REFERENCE), tmp_path / 'x', 'huggingface')
+    folder = save_as(TrainedModel.from_pretrained(REFERENCE), tmp_path / 'x', 'huggingface')
     config = json.loads((folder / 'config.json').read_text())
     for name in ('attn_pdrop', 'action_weight', 'trajectory'):
         del config[name]
     (folder / 'config.json').write_text(json.dumps(config))
-    checkpoint = Checkpoint.from_pretrained(folder)
-    assert (checkpoint.model.action_weight, checkpoint.epoch, checkpoint.data) == (5, None, None)
+    trained = TrainedModel.from_pretrained(folder)
+    assert (trained.model.action_weight, trained.epoch, trained.data) == (5, None, None)
 
 
 def test_without_the_package_its_installation_is_named(monkeypatch, caplog):

@@ -11,7 +11,7 @@ import torch
 
 from tests.support import GOLDEN
 from tests.utils.test_serialization import SMALL
-from trajectory.utils import Checkpoint, Config, InputError, load_model
+from trajectory.utils import Config, InputError, TrainedModel, load_model
 from trajectory.utils.discretization import QuantileDiscretizer
 from trajectory.utils.pretrained import FORMATS, check_same, recipe_of, save_as
 
@@ -26,25 +26,25 @@ DATA = {'env': 'hopper-medium-v2', 'N': 5, 'penalty': None, 'sequence_length': 1
 
 
 def make(kind=GPT, **changes):
-    """A checkpoint that has everything."""
+    """A trained model that has everything."""
     torch.manual_seed(0)
     model = Config(kind, verbose=False, **{**SMALL, 'n_layer': 2, **changes})().eval()
     discretizer = QuantileDiscretizer(np.random.default_rng(0).normal(size=(50, 4)), 5)
-    return Checkpoint(model, 7, Config('trajectory.datasets.sequence:DiscretizedDataset', verbose=False, **DATA),
+    return TrainedModel(model, 7, Config('trajectory.datasets.sequence:DiscretizedDataset', verbose=False, **DATA),
                       discretizer, SOURCE)
 
 
-def assert_same(copy, checkpoint):
-    weights, copied = checkpoint.model.state_dict(), copy.model.state_dict()
+def assert_same(copy, trained):
+    weights, copied = trained.model.state_dict(), copy.model.state_dict()
     assert weights.keys() == copied.keys()
     assert all(torch.equal(weights[name], copied[name]) for name in weights)
-    assert type(copy.model) is type(checkpoint.model)
-    assert dict(recipe_of(copy.model)) == dict(recipe_of(checkpoint.model))
-    assert (copy.epoch, copy.data and dict(copy.data)) == (checkpoint.epoch, checkpoint.data and dict(checkpoint.data))
-    assert copy.source == checkpoint.source
-    assert (copy.discretizer is None) == (checkpoint.discretizer is None)
+    assert type(copy.model) is type(trained.model)
+    assert dict(recipe_of(copy.model)) == dict(recipe_of(trained.model))
+    assert (copy.epoch, copy.data and dict(copy.data)) == (trained.epoch, trained.data and dict(trained.data))
+    assert copy.source == trained.source
+    assert (copy.discretizer is None) == (trained.discretizer is None)
     if copy.discretizer is not None:
-        assert np.array_equal(copy.discretizer.thresholds, checkpoint.discretizer.thresholds)
+        assert np.array_equal(copy.discretizer.thresholds, trained.discretizer.thresholds)
 
 
 @torch.no_grad()
@@ -54,18 +54,18 @@ def test_the_references_run_loads_and_computes_what_it_did():
     logits = model(torch.tensor(expected['tokens']))[0]
     assert epoch == 50
     torch.testing.assert_close(logits, torch.tensor(expected['logits']), atol=1e-4, rtol=0)
-    checkpoint = Checkpoint.from_pretrained(REFERENCE)
-    assert checkpoint.data['env'] == 'hopper-medium-v2'
-    assert checkpoint.discretizer is checkpoint.source is None
+    trained = TrainedModel.from_pretrained(REFERENCE)
+    assert trained.data['env'] == 'hopper-medium-v2'
+    assert trained.discretizer is trained.source is None
 
 
 def test_the_way_from_the_reference_through_all_formats_and_back_is_bit_exact(tmp_path):
-    start = checkpoint = Checkpoint.from_pretrained(REFERENCE)
+    start = trained = TrainedModel.from_pretrained(REFERENCE)
     way = ['pretrained', 'huggingface', 'pretrained', 'reference', 'huggingface', 'reference']
     for number, format in enumerate(way):
-        folder = save_as(checkpoint, tmp_path / f'{number}', format)
-        checkpoint = Checkpoint.from_pretrained(folder)
-        assert_same(checkpoint, start)
+        folder = save_as(trained, tmp_path / f'{number}', format)
+        trained = TrainedModel.from_pretrained(folder)
+        assert_same(trained, start)
     for name in ('model_config.pkl', 'data_config.pkl'):
         assert (folder / name).read_bytes() == (REFERENCE / name).read_bytes()
     ours, theirs = (torch.load(run / 'state_50.pt', weights_only=True) for run in (folder, REFERENCE))
@@ -81,27 +81,27 @@ def test_the_recipe_of_a_model_is_the_one_it_was_built_from():
 
 @pytest.mark.parametrize('format', FORMATS)
 def test_everything_travels(tmp_path, format):
-    checkpoint = make(attn_pdrop=0.3, embd_pdrop=0.2, value_weight=2)
-    folder = save_as(checkpoint, tmp_path / 'x', format, check=lambda partial: check_same(checkpoint, partial))
-    assert_same(Checkpoint.from_pretrained(folder), checkpoint)
+    trained = make(attn_pdrop=0.3, embd_pdrop=0.2, value_weight=2)
+    folder = save_as(trained, tmp_path / 'x', format, check=lambda partial: check_same(trained, partial))
+    assert_same(TrainedModel.from_pretrained(folder), trained)
     assert [path.name for path in tmp_path.iterdir()] == ['x']
 
 
 def test_a_model_with_a_goal_travels_too_but_has_no_port(tmp_path):
-    checkpoint = make(CONDITIONAL)
+    trained = make(CONDITIONAL)
     for format in ('pretrained', 'reference'):
-        folder = save_as(checkpoint, tmp_path / format, format, check=lambda partial: check_same(checkpoint, partial))
-        assert_same(Checkpoint.from_pretrained(folder), checkpoint)
+        folder = save_as(trained, tmp_path / format, format, check=lambda partial: check_same(trained, partial))
+        assert_same(TrainedModel.from_pretrained(folder), trained)
     with pytest.raises(InputError, match='knows no ConditionalGPT, only the plain GPT'):
-        save_as(checkpoint, tmp_path / 'x', 'huggingface')
+        save_as(trained, tmp_path / 'x', 'huggingface')
     assert not (tmp_path / 'x').exists()
 
 
 def test_a_bare_model_travels(tmp_path):
-    checkpoint = Checkpoint(make().model)
-    assert_same(Checkpoint.from_pretrained(checkpoint.save_pretrained(tmp_path / 'x')), checkpoint)
+    trained = TrainedModel(make().model)
+    assert_same(TrainedModel.from_pretrained(trained.save_pretrained(tmp_path / 'x')), trained)
     with pytest.raises(InputError, match=r'nothing says which the model learned from.\n  Pass --dataset'):
-        save_as(checkpoint, tmp_path / 'y', 'reference')
+        save_as(trained, tmp_path / 'y', 'reference')
 
 
 def test_nothing_that_travels_is_pickled(tmp_path):
@@ -119,15 +119,15 @@ def test_nothing_that_travels_is_pickled(tmp_path):
 
 
 def test_an_older_file_of_hugging_face_loads(tmp_path):
-    checkpoint = make()
-    folder = save_as(checkpoint, tmp_path / 'x', 'huggingface')
+    trained = make()
+    folder = save_as(trained, tmp_path / 'x', 'huggingface')
     from safetensors.torch import load_file
 
     weights = load_file(folder / 'model.safetensors')
-    masks = {name: value for name, value in checkpoint.model.state_dict().items() if 'mask' in name}
+    masks = {name: value for name, value in trained.model.state_dict().items() if 'mask' in name}
     torch.save({**weights, **masks}, folder / 'pytorch_model.bin')
     (folder / 'model.safetensors').unlink()
-    assert_same(Checkpoint.from_pretrained(folder), checkpoint)
+    assert_same(TrainedModel.from_pretrained(folder), trained)
 
 
 def test_a_folder_has_one_epoch(tmp_path):
@@ -150,15 +150,15 @@ def test_what_is_there_is_not_written_over(tmp_path):
 
 
 def test_a_copy_that_computes_something_else_never_appears(tmp_path):
-    checkpoint = make()
+    trained = make()
 
     def spoil(partial):
         with torch.no_grad():
-            checkpoint.model.head.weight[0, 0, 0] += 1
-        check_same(checkpoint, partial)
+            trained.model.head.weight[0, 0, 0] += 1
+        check_same(trained, partial)
 
     with pytest.raises(RuntimeError, match='computes other logits'):
-        save_as(checkpoint, tmp_path / 'x', 'pretrained', check=spoil)
+        save_as(trained, tmp_path / 'x', 'pretrained', check=spoil)
     assert not list(tmp_path.iterdir())
 
 
@@ -166,18 +166,18 @@ def test_bins_of_another_model_are_refused(tmp_path):
     folder = make().save_pretrained(tmp_path / 'x')
     QuantileDiscretizer(np.zeros((9, 4)), 6).save(folder / 'discretizer.npz')
     with pytest.raises(InputError, match=r'discretizer.npz has 6 bins for 4 columns, the model beside it 5 for 4'):
-        Checkpoint.from_pretrained(folder)
+        TrainedModel.from_pretrained(folder)
 
 
 @pytest.mark.parametrize('name', ['no such folder', '../../x/y', 'a/b/c'])
 def test_a_folder_that_is_not_there_is_no_name_on_the_hub(name):
     with pytest.raises(InputError, match=r'there is no folder .*, and it is no name on the Hub, owner/name'):
-        Checkpoint.from_pretrained(name)
+        TrainedModel.from_pretrained(name)
 
 
 def test_without_the_hubs_package_its_installation_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, 'huggingface_hub', None)
-    for attempt in (lambda: Checkpoint.from_pretrained('owner/name'), lambda: make().push_to_hub('owner/name')):
+    for attempt in (lambda: TrainedModel.from_pretrained('owner/name'), lambda: make().push_to_hub('owner/name')):
         with pytest.raises(InputError, match=r'needs the package huggingface_hub.\n  Install it: .*\[hub\]'):
             attempt()
 
@@ -188,17 +188,17 @@ def test_a_model_goes_to_the_hub_and_comes_back(tmp_path):
 
     probe = (
         'import sys\n'
-        'from trajectory.utils import Checkpoint\n'
+        'from trajectory.utils import TrainedModel\n'
         'from trajectory.utils.errors import InputError\n'
-        'print(Checkpoint.from_pretrained(sys.argv[1]).push_to_hub("me/hopper", token="hf_secret"))\n'
-        'Checkpoint.from_pretrained("me/hopper").save_pretrained(sys.argv[2])\n'
+        'print(TrainedModel.from_pretrained(sys.argv[1]).push_to_hub("me/hopper", token="hf_secret"))\n'
+        'TrainedModel.from_pretrained("me/hopper").save_pretrained(sys.argv[2])\n'
         'try:\n'
-        '    Checkpoint.from_pretrained("me/hoper")\n'
+        '    TrainedModel.from_pretrained("me/hoper")\n'
         'except InputError as error:\n'
         '    print(error)\n'
     )
-    checkpoint = make()
-    folder = checkpoint.save_pretrained(tmp_path / 'here')
+    trained = make()
+    folder = trained.save_pretrained(tmp_path / 'here')
     with serve_hub() as hub:
         done = subprocess.run(
             [sys.executable, '-c', probe, folder, tmp_path / 'back'], capture_output=True, text=True, check=False,
@@ -211,4 +211,4 @@ def test_a_model_goes_to_the_hub_and_comes_back(tmp_path):
         assert refusal.startswith('there is no folder me/hoper, and the Hub has no such model')
         assert hub.files['me/hopper'].keys() == {path.name for path in folder.iterdir()}
         assert 'hf_secret' not in done.stdout + done.stderr
-    assert_same(Checkpoint.from_pretrained(tmp_path / 'back'), checkpoint)
+    assert_same(TrainedModel.from_pretrained(tmp_path / 'back'), trained)

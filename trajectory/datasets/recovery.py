@@ -10,7 +10,7 @@ from trajectory.datasets.preprocessing import get_preprocess_fn
 from trajectory.datasets.sequence import DiscretizedDataset, check_widths
 from trajectory.utils.config import Config
 from trajectory.utils.errors import InputError
-from trajectory.utils.pretrained import Checkpoint, check_fit
+from trajectory.utils.pretrained import TrainedModel, check_fit
 from trajectory.utils.serialization import write_json
 
 log = logging.getLogger(__name__)
@@ -27,36 +27,36 @@ def describe_source(dataset) -> dict:
     }
 
 
-def recover(checkpoint: Checkpoint, name: str, dataset_path=None) -> Checkpoint:
-    """The checkpoint with the discretizer and the source that it lacks, made from the data it learned from.
+def recover(trained: TrainedModel, name: str, dataset_path=None) -> TrainedModel:
+    """The model with the discretizer and the source that it lacks, made from the data it learned from.
 
-    name         : the data set to take where the checkpoint names none, with the settings of the published models
+    name         : the data set to take where the model names none, with the settings of the published models
     dataset_path : its file, where it is not the one that the name stands for
     """
-    if checkpoint.discretizer is not None and checkpoint.source is not None:
-        return checkpoint
-    recipe = checkpoint.data or published_data_recipe(name, checkpoint.model)
+    if trained.discretizer is not None and trained.source is not None:
+        return trained
+    recipe = trained.data or published_data_recipe(name, trained.model)
     try:
         env = load_environment(recipe['env'], dataset_path)
         dataset = recipe(env=env, device='cpu')
     except InputError as error:
         raise InputError('the model comes without discretizer.npz or source.json, and they cannot be made from its '
                          f'data:\n  {error}') from error
-    discretizer = checkpoint.discretizer or dataset.discretizer
-    check_fit(discretizer, checkpoint.model, env.dataset_path)
+    discretizer = trained.discretizer or dataset.discretizer
+    check_fit(discretizer, trained.model, env.dataset_path)
     log.info('the model came without its bins: made them from %s', env.data_source)
-    return replace(checkpoint, data=recipe, discretizer=discretizer,
-                   source=checkpoint.source or describe_source(dataset))
+    return replace(trained, data=recipe, discretizer=discretizer,
+                   source=trained.source or describe_source(dataset))
 
 
-def open_environment(checkpoint: Checkpoint, name: str):
+def open_environment(trained: TrainedModel, name: str):
     """The environment that the model acts in.    name : of the data set it is asked for"""
     from trajectory.datasets.environments import make_environment
 
-    source = checkpoint.source
+    source = trained.source
     try:
         env = make_environment(source['environment'], source['physics'], name)
-        check_widths(env, get_preprocess_fn(env.id), checkpoint.model.layout)
+        check_widths(env, get_preprocess_fn(env.id), trained.model.layout)
     except InputError as error:
         raise InputError(f"the model's source.json names an environment that is none of its own: {error}") from error
     return env
@@ -70,11 +70,11 @@ def published_data_recipe(name: str, model) -> Config:
                   sequence_length=n_steps, step=1, discount=0.99, discretizer='QuantileDiscretizer')
 
 
-def save_beside(checkpoint: Checkpoint, folder: Path) -> None:
+def save_beside(trained: TrainedModel, folder: Path) -> None:
     """Write what was recovered beside the weights, where a folder may be written to."""
     try:
-        for name, write in (('discretizer.npz', checkpoint.discretizer.save),
-                            ('source.json', lambda path: write_json(path, checkpoint.source))):
+        for name, write in (('discretizer.npz', trained.discretizer.save),
+                            ('source.json', lambda path: write_json(path, trained.source))):
             if not (folder / name).exists():
                 write(folder / name)
     except OSError as error:

@@ -3,7 +3,7 @@ from .arrays import normalize, resolve_device, set_device, to_device, to_img, to
 from .config import Config
 from .errors import InputError
 from .layout import TransitionLayout
-from .pretrained import Checkpoint
+from .pretrained import TrainedModel
 from .progress import Progress, Silent
 from .rendering import make_renderer
 from .serialization import (
@@ -23,7 +23,6 @@ from .timer import Timer
 from .training import Trainer
 
 __all__ = [
-    'Checkpoint',
     'Config',
     'Flags',
     'InputError',
@@ -31,6 +30,7 @@ __all__ = [
     'Progress',
     'Silent',
     'Timer',
+    'TrainedModel',
     'Trainer',
     'TransitionLayout',
     'check_positive',

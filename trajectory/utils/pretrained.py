@@ -51,7 +51,7 @@ SOURCE = {'environment': str, 'physics': str, 'data_source': str, 'mean_return':
 
 
 @dataclass(frozen=True)
-class Checkpoint:
+class TrainedModel:
     """A model and what was kept with it.
 
     epoch       : that its weights are from; None where nobody says
@@ -67,13 +67,13 @@ class Checkpoint:
     source: dict | None = None
 
     @classmethod
-    def from_pretrained(cls, name, *, epoch='latest', device='cpu', revision: str | None = None) -> 'Checkpoint':
+    def from_pretrained(cls, name, *, epoch='latest', device='cpu', revision: str | None = None) -> 'TrainedModel':
         """Read a folder of any of the formats, or `owner/name` on the Hugging Face Hub."""
         return cls.from_run(Path(name) if Path(name).is_dir() else _download(str(name), revision),
                             epoch=epoch, device=device)
 
     @classmethod
-    def from_run(cls, *loadpath, epoch='latest', device='cpu') -> 'Checkpoint':
+    def from_run(cls, *loadpath, epoch='latest', device='cpu') -> 'TrainedModel':
         """Read the folder `Path(*loadpath)`, of any of the formats."""
         model, epoch = load_model(*loadpath, epoch=epoch, device=device)
         folder = Path(*loadpath)
@@ -227,27 +227,27 @@ def _hub():
 
 # --------------------------------- writing -------------------------------- #
 
-def save_as(checkpoint: Checkpoint, folder, format: str, *, check=None) -> Path:
+def save_as(trained: TrainedModel, folder, format: str, *, check=None) -> Path:
     """Write a folder of this format, and let it appear whole or not at all.
 
     check   : called with the folder before it has its name; what it raises lets nothing appear
     returns : the folder
     """
     with write_folder(folder) as partial:
-        FORMATS[format](checkpoint, partial)
-        if checkpoint.discretizer is not None:
-            checkpoint.discretizer.save(partial / 'discretizer.npz')
-        if checkpoint.source is not None:
-            write_json(partial / 'source.json', checkpoint.source)
+        FORMATS[format](trained, partial)
+        if trained.discretizer is not None:
+            trained.discretizer.save(partial / 'discretizer.npz')
+        if trained.source is not None:
+            write_json(partial / 'source.json', trained.source)
         if check is not None:
             check(partial)
     return Path(folder)
 
 
-def check_same(checkpoint: Checkpoint, folder: Path) -> None:
+def check_same(trained: TrainedModel, folder: Path) -> None:
     """Make sure that the model in a folder computes what this one does: by our code, and by its format's own."""
-    copy = Checkpoint.from_run(folder)
-    model = checkpoint.model
+    copy = TrainedModel.from_run(folder)
+    model = trained.model
     tokens = torch.randint(model.vocab_size + 1, (4, model.block_size), generator=torch.Generator().manual_seed(0))
     goal = [tokens[:, :model.n_goal] % model.vocab_size] * bool(model.n_goal)
     with torch.no_grad():
@@ -284,32 +284,32 @@ def recipe_of(model) -> Config:
     )
 
 
-def _write_pretrained(checkpoint, folder):
-    weights = checkpoint.model.state_dict()
+def _write_pretrained(trained, folder):
+    weights = trained.model.state_dict()
     _save_tensors({name: value for name, value in weights.items() if not name.endswith('.attn.mask')}, folder)
     write_json(folder / 'config.json', {
-        'format': 'trajectory', 'version': VERSION, 'epoch': checkpoint.epoch,
-        'model': _as_dict(recipe_of(checkpoint.model)), 'data': _as_dict(checkpoint.data),
+        'format': 'trajectory', 'version': VERSION, 'epoch': trained.epoch,
+        'model': _as_dict(recipe_of(trained.model)), 'data': _as_dict(trained.data),
     })
 
 
-def _write_huggingface(checkpoint, folder):
-    recipe = recipe_of(checkpoint.model)
+def _write_huggingface(trained, folder):
+    recipe = recipe_of(trained.model)
     check_has_a_port(recipe)
-    _save_tensors(to_huggingface_names(checkpoint.model.state_dict()), folder)
+    _save_tensors(to_huggingface_names(trained.model.state_dict()), folder)
     write_json(folder / 'config.json', to_huggingface_config(
-        recipe, {'epoch': checkpoint.epoch, 'data': _as_dict(checkpoint.data)},
+        recipe, {'epoch': trained.epoch, 'data': _as_dict(trained.data)},
     ))
 
 
-def _write_reference(checkpoint, folder):
-    if checkpoint.data is None:
+def _write_reference(trained, folder):
+    if trained.data is None:
         raise InputError('the original code plans with the data set, and nothing says which the model learned from.\n'
                          '  Pass --dataset hopper-medium-v2, say.')
-    for recipe, name in ((recipe_of(checkpoint.model), 'model'), (checkpoint.data, 'data')):
+    for recipe, name in ((recipe_of(trained.model), 'model'), (trained.data, 'data')):
         with write_atomically(folder / f'{name}_config.pkl') as partial:
             partial.write_bytes(pickle.dumps(recipe, protocol=4))   # which Python 3.8 reads
-    save_state(checkpoint.model, folder / f'state_{checkpoint.epoch or 0}.pt')
+    save_state(trained.model, folder / f'state_{trained.epoch or 0}.pt')
 
 
 FORMATS = {'pretrained': _write_pretrained, 'huggingface': _write_huggingface, 'reference': _write_reference}
