@@ -77,5 +77,5 @@ def save_beside(trained: TrainedModel, folder: Path) -> None:
                             ('source.json', lambda path: write_json(path, trained.source))):
             if not (folder / name).exists():
                 write(folder / name)
-    except OSError as error:
-        log.warning('the bins are made anew each time, because %s cannot be written to: %s', folder, error.strerror)
+    except (OSError, InputError) as error:
+        log.warning('the bins are made anew each time, because they cannot be kept in %s: %s', folder, error)
