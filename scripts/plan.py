@@ -1,6 +1,6 @@
 """Plan with a trained model, acting in the environment it was trained for.
 
-    python scripts/plan.py --dataset hopper-medium-v2 --gpt_loadpath gpt/azure
+    python scripts/plan.py --dataset hopper-medium-v2 --gpt_loadpath gpt/pretrained
     python scripts/plan.py --dataset halfcheetah-medium-v2 --n_episodes 15 --renderer None
 """
 import logging
