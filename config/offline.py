@@ -60,6 +60,7 @@ class Plan:
     # model
     gpt_loadpath: Flag[str, 'exp_name of the training run to load'] = 'gpt/azure'
     gpt_epoch: Flag[int | Literal['latest'], 'checkpoint to load, in epochs'] = 'latest'
+    dataset_path: Flag[str | None, 'HDF5 file to make bins from, for a model that came without them'] = None
 
     # search
     plan_freq: Flag[int, 'steps taken along a plan before the next is made'] = 1

@@ -17,7 +17,6 @@ from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
-from tap import Tap
 
 from trajectory import utils
 from trajectory.datasets.catalogue import ROBOTS, reference_returns
@@ -34,7 +33,7 @@ AGENTS = {  # what differs from Stable-Baselines3's own settings
 }
 
 
-class Parser(Tap):
+class Parser(utils.Flags):
     """What to record, and how long to train for it."""
 
     robot: str = 'hopper'            # hopper, halfcheetah, walker2d or ant
@@ -48,14 +47,6 @@ class Parser(Tap):
     eval_episodes: int = 10          # episodes that judge a snapshot
     snapshots: str = 'logs/collect'  # folder of the snapshots, one folder in it for each robot, agent and seed
     seed: int = 0
-    debug: bool = False              # show the whole traceback of an error
-
-    def parse_args(self, _experiment):
-        return super().parse_args()
-
-    def error(self, message):
-        """Say what is wrong with the input, without the page of usage, and exit."""
-        self.exit(2, f'{self.prog}: error: {message}\n')
 
 
 def main(args):

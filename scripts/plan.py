@@ -1,6 +1,6 @@
 """Plan with a trained model, acting in the environment it was trained for.
 
-    python scripts/plan.py --dataset hopper-medium-v2 --gpt_loadpath gpt/azure
+    python scripts/plan.py --dataset hopper-medium-v2 --gpt_loadpath gpt/pretrained
     python scripts/plan.py --dataset halfcheetah-medium-v2 --n_episodes 15 --renderer None
 """
 import logging
@@ -13,12 +13,13 @@ import torch
 from trajectory import utils
 from trajectory.datasets import get_preprocess_fn
 from trajectory.datasets.d4rl import find_run
+from trajectory.datasets.recovery import open_environment, recover, save_beside
 from trajectory.search import beam_plan, extract_actions
 from trajectory.search.core import check_plan
 from trajectory.search.episodes import Episode
 from trajectory.search.graphs import Graphs
-from trajectory.utils.discretization import load_discretizer
 from trajectory.utils.errors import InputError
+from trajectory.utils.pretrained import TrainedModel
 
 log = logging.getLogger(__name__)
 
@@ -48,14 +49,13 @@ def main(args):
 
     # ------------------------------- model -------------------------------- #
     run = find_run(args.logbase, args.dataset, args.gpt_loadpath)
-    gpt, epoch = utils.load_model(*run, epoch=args.gpt_epoch, device=device)
+    trained = TrainedModel.from_run(*run, epoch=args.gpt_epoch, device=device)
+    gpt, epoch = trained.model, trained.epoch
     check_plan(gpt, gpt.layout, [], args.horizon, args.beam_width, args.n_expand, args.max_context_transitions,
                args.k_obs, args.k_act, args.k_rew)
-    discretizer = load_discretizer(Path(*run, 'discretizer.npz'))
-    source = utils.read_json(Path(*run, 'source.json'))
-    if missing := {'environment', 'physics', 'data_source', 'mean_return'} - set(source):
-        raise InputError(f'{Path(*run, "source.json")} says nothing of {", ".join(sorted(missing))}.\n'
-                         '  Restore it from where the run was trained, or train again.')
+    trained = recover(trained, args.dataset, args.dataset_path)
+    save_beside(trained, Path(*run))
+    discretizer, source = trained.discretizer, trained.source
     log.info('%s, epoch %s | environment %s, physics %s | learned from %s',
              Path(*run), epoch, source['environment'], source['physics'], source['data_source'])
 
@@ -63,10 +63,8 @@ def main(args):
         return discretizer.value_fn(probs, args.percentile)
 
     # ---------------------------- environments ---------------------------- #
-    from trajectory.datasets.environments import make_environment
-
     episodes = [
-        Episode(make_environment(source['environment'], source['physics'], args.dataset), args.seed + k, discretizer,
+        Episode(open_environment(trained, args.dataset), args.seed + k, discretizer,
                 get_preprocess_fn(source['environment']), device, args.max_context_transitions,
                 args.prefix_context, args.max_episode_steps)
         for k in range(args.n_episodes)

@@ -7,11 +7,10 @@ import json
 import logging
 import time
 
-import numpy as np
-
 from plotting.curve import draw_learning_curve
 from trajectory import utils
 from trajectory.datasets import DiscretizedDataset, load_environment
+from trajectory.datasets.recovery import describe_source
 from trajectory.models import GPT
 from trajectory.utils.errors import InputError
 
@@ -85,12 +84,7 @@ def main(args):
     for config, name in ((data_config, 'data'), (model_config, 'model'), (trainer_config, 'trainer')):
         config.save(folder / f'{name}_config.json')
     dataset.discretizer.save(folder / 'discretizer.npz')
-    best_tenth = np.sort(dataset.path_returns)[-max(1, len(dataset.path_returns) // 10):]
-    utils.write_json(folder / 'source.json', {
-        'environment': env.id, 'physics': env.physics, 'data_source': env.data_source,
-        'transitions': len(dataset.joined_raw), 'episodes': len(dataset.path_lengths),
-        'mean_return': dataset.path_returns.mean(), 'best_tenth_return': best_tenth.mean(),
-    })
+    utils.write_json(folder / 'source.json', describe_source(dataset))
     for stale in folder.glob('state_*.pt'):
         stale.unlink()
     with open(folder / 'metrics.jsonl', 'w') as metrics, utils.Progress(n_updates, name='training') as progress:

@@ -14,7 +14,7 @@ ROOMS = ('utils', 'datasets', 'models', 'search')
 MODULES = sorted(path for path in (ROOT / 'trajectory').rglob('*.py') if path.name != '__init__.py')
 HEAVY = (
     'gym', 'gymnasium', 'd4rl', 'minari', 'mujoco', 'mujoco_py', 'matplotlib', 'imageio', 'git', 'wandb',
-    'tensorboard',
+    'tensorboard', 'safetensors', 'huggingface_hub', 'transformers',
 )
 MAY_IMPORT = {      # arrows point one way
     'utils': {'utils'},

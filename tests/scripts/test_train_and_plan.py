@@ -324,8 +324,8 @@ def break_the_source(folder):
     (cut_the_weights, 'state_1.pt cannot be read as weights'),
     (exchange_the_recipe, 'state_1.pt does not fit the model that model_config.json beside it describes'),
     (break_the_recipe, 'model_config.json is not valid JSON'),
-    (lambda folder: (folder / 'discretizer.npz').unlink(), 'discretizer.npz is not there'),
-    (lambda folder: (folder / 'source.json').unlink(), 'source.json does not exist'),
+    (lambda folder: (folder / 'discretizer.npz').unlink(), "discretizer.npz or source.json, and they cannot be made"),
+    (lambda folder: (folder / 'source.json').unlink(), "unknown data set 'tiny'"),
     (break_the_source, 'source.json says nothing of data_source, environment, mean_return, physics'),
 ])
 def test_a_run_that_is_not_whole_is_refused(logbase, tmp_path, capfd, spoil, message):

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from trajectory.models.ein import EinLinear
+from trajectory.models.reading import read
 from trajectory.utils.layout import TransitionLayout
 
 
@@ -127,14 +128,17 @@ class GPT(nn.Module):
         """The most tokens of transitions that a forward pass can read."""
         return self.block_size
 
-    def forward(self, idx: Tensor, targets: Tensor | None = None, mask: Tensor | None = None):
+    def forward(self, idx: Tensor, targets: Tensor | None = None, mask: Tensor | None = None, **asked):
         """Predict, after every token, the next one.
 
         idx     : [ B x T ]  tokens, beginning with the first column of a transition
         targets : [ B x T ]  the tokens one further on
         mask    : [ B x T ]  which of them count; all, if not given
+        asked   : use_cache, past_key_values, attention_mask, output_attentions and more: see `reading.read`
         returns : [ B x T x N+1 ] logits, and the loss (None without targets)
         """
+        if asked:
+            return read(self, idx, None, targets, mask, **asked)
         return self._predict(self.embed(idx), targets, mask)
 
     def _predict(self, embedded, targets, mask):
@@ -225,8 +229,11 @@ class ConditionalGPT(GPT):
         super().__init__(config)
         self.n_goal = config.observation_dim
 
-    def forward(self, idx: Tensor, goal: Tensor, targets: Tensor | None = None, mask: Tensor | None = None):
+    def forward(self, idx: Tensor, goal: Tensor | None, targets: Tensor | None = None, mask: Tensor | None = None,
+                **asked):
         """As `GPT.forward`.    goal : [ B x observation_dim ]  tokens"""
+        if asked:
+            return read(self, idx, goal, targets, mask, **asked)
         return self._predict(torch.cat([self.embed_goal(goal), self.embed(idx)], dim=1), targets, mask)
 
     def embed_goal(self, goal: Tensor) -> Tensor:

@@ -3,6 +3,7 @@ from .arrays import normalize, resolve_device, set_device, to_device, to_img, to
 from .config import Config
 from .errors import InputError
 from .layout import TransitionLayout
+from .pretrained import TrainedModel
 from .progress import Progress, Silent
 from .rendering import make_renderer
 from .serialization import (
@@ -17,17 +18,19 @@ from .serialization import (
     write_atomically,
     write_json,
 )
-from .setup import Parser, check_positive, check_share, run, set_seed, set_threads, watch
+from .setup import Flags, Parser, check_positive, check_share, run, set_seed, set_threads, watch
 from .timer import Timer
 from .training import Trainer
 
 __all__ = [
     'Config',
+    'Flags',
     'InputError',
     'Parser',
     'Progress',
     'Silent',
     'Timer',
+    'TrainedModel',
     'Trainer',
     'TransitionLayout',
     'check_positive',

@@ -12,6 +12,8 @@ from trajectory.utils.errors import InputError
 from trajectory.utils.layout import REWARD_DIM, VALUE_DIM
 from trajectory.utils.serialization import write_atomically
 
+LARGEST_FILE = 2**28    # bytes of edges that are read
+
 
 def largest_nonzero_index(x: np.ndarray, dim: int) -> np.ndarray:
     """The last place along `dim` where `x` is true; -1 where it never is."""
@@ -168,14 +170,27 @@ def make_discretizer(name: str, data: np.ndarray, N: int) -> QuantileDiscretizer
 def load_discretizer(path) -> QuantileDiscretizer:
     """The discretizer that `save` wrote."""
     try:
+        with zipfile.ZipFile(path) as archive:
+            if archive.getinfo('thresholds.npy').file_size > LARGEST_FILE:
+                raise ValueError('it is larger than any edges are')
         with np.load(path, allow_pickle=False) as archive:
-            return QuantileDiscretizer.from_thresholds(archive['thresholds'])
+            thresholds = archive['thresholds']
+        _check_edges(thresholds)
     except FileNotFoundError as error:
         raise InputError(f'{path} is not there, and without it tokens mean nothing.\n'
                          '  Restore it from where the run was trained, or train again.') from error
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile, EOFError) as error:
+    except Exception as error:      # damaged archives make the readers raise nearly anything
         raise InputError(f'{path} cannot be read as a discretizer: {error}\n'
                          '  Copy it again, or train again.') from error
+    return QuantileDiscretizer.from_thresholds(thresholds)
+
+
+def _check_edges(thresholds):
+    if thresholds.ndim != 2 or len(thresholds) < 2 or thresholds.dtype.kind != 'f':
+        raise ValueError(f'its thresholds are {thresholds.dtype} of the shape {thresholds.shape}, expected numbers, '
+                         '[ N + 1 x D ]')
+    if not np.isfinite(thresholds).all() or (np.diff(thresholds, axis=0) < 0).any():
+        raise ValueError('its thresholds are not finite numbers in ascending order')
 
 
 def _as_batch(x) -> np.ndarray:

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from .errors import InputError
+from .limits import check_model_settings
 
 
 def mkdir(path) -> Path:
@@ -70,7 +71,7 @@ def read_json(path):
         raise InputError(f'{path} does not exist. {_contents(path.parent)}') from error
     except OSError as error:
         raise InputError(f'cannot read {path}: {error.strerror}') from error
-    except ValueError as error:     # not JSON, or not even text
+    except (ValueError, RecursionError) as error:   # not JSON, or not even text
         raise InputError(
             f'{path} is not valid JSON: {error}.\n  Restore the file, or run the script that writes it.'
         ) from error
@@ -106,10 +107,18 @@ def get_latest_epoch(*loadpath) -> int:
 def load_model(*loadpath, epoch='latest', device='cpu'):
     """Build the model of a run and give it the weights it had after `epoch` epochs.
 
+    The folder may also be one that `save_pretrained` wrote, or Hugging Face's: see `pretrained`.
+
     returns : the model, in evaluation mode on `device`, and the epoch
     """
     folder = Path(*loadpath)
-    if not any((folder / f'model_config.{ending}').exists() for ending in ('json', 'pkl')):
+    recipe = next((folder / f'model_config.{ending}' for ending in ('json', 'pkl')
+                   if (folder / f'model_config.{ending}').exists()), None)
+    if recipe is None and (folder / 'config.json').exists():
+        from .pretrained import load_pretrained_model  # which reads its files with the functions here
+
+        return load_pretrained_model(folder, epoch, device)
+    if recipe is None:
         raise InputError(f'{folder} holds no model_config.json. {_contents(folder)}{_remedy(loadpath)}')
     if epoch in ('latest', None):
         epoch = get_latest_epoch(folder) if _epochs(folder) else get_latest_epoch(*loadpath)
@@ -119,18 +128,39 @@ def load_model(*loadpath, epoch='latest', device='cpu'):
             f'{folder} holds no state_{epoch}.pt; the epochs there are: {present}.\n'
             '  Pass one of them with --gpt_epoch, or --gpt_epoch latest.'
         )
-
     path = folder / f'state_{epoch}.pt'
-    weights = _read_weights(path, device)
-    model = load_from_config(folder, 'model_config.json')
+    return build_model(load_config(recipe), recipe, read_weights(path), path).to(device), epoch
+
+
+def build_model(config, config_path: Path, weights: dict, weights_path: Path):
+    """The model of a recipe with these weights, in evaluation mode; what does not fit is named by its file.
+
+    The constant `attn.mask` may be missing from the weights, as in Hugging Face's files.
+    """
+    _check_model_class(config, config_path)
+    check_model_settings(config, config_path)
+    misfit = f'{weights_path} does not fit the model that {config_path.name} beside it describes.\n'
+    remedy = '\n  Were the two copied from different runs? Restore the pair, or download it again.'
+    n_columns, n_bins, width = config['transition_dim'], config['vocab_size'], config['n_embd']
+    largest = {'pos_emb': (1, config['block_size'], width), 'head.weight': (n_columns, n_bins + 1, width),
+               'tok_emb.weight': (n_columns * n_bins + 1, width)}
+    for name, expected in largest.items():      # compared before anything so large is made
+        found = tuple(weights[name].shape) if name in weights else None
+        if found != expected:
+            raise InputError(f'{misfit}  {name} has the shape {found}, expected {expected}.{remedy}')
     try:
-        model.load_state_dict(weights)
+        model = config()
+    except ValueError as error:
+        raise InputError(f'{config_path}: {error}.\n  Restore the file, or download it again.') from error
+
+    masks = {name: value for name, value in model.state_dict().items() if name.endswith('.attn.mask')}
+    if wrong := [name for name, value in masks.items() if name in weights and not torch.equal(value, weights[name])]:
+        raise InputError(f'{misfit}  {wrong[0]} is not the mask of such a model.{remedy}')
+    try:
+        model.load_state_dict({**masks, **weights})
     except RuntimeError as error:
-        raise InputError(
-            f'{path} does not fit the model that model_config.json beside it describes.\n'
-            f'{error}\n  Were the two copied from different runs? Restore the pair, or train again.'
-        ) from error
-    return model.to(device).eval(), epoch
+        raise InputError(f'{misfit}{error}{remedy}') from error
+    return model.eval()
 
 # -------------------------------- details --------------------------------- #
 
@@ -148,18 +178,27 @@ def _epochs(folder: Path) -> list[int]:
     return sorted(int(name[1]) for name in names if name)
 
 
-def _read_weights(path: Path, device) -> dict:
+def _check_model_class(config, path):
+    from .config import class_name
+
+    if not hasattr(config._class, 'get_block_size'):
+        raise InputError(f'{path} describes a {class_name(config._class)}, expected a model.\n'
+                         '  Restore the file, or download it again.')
+
+
+def read_weights(path: Path) -> dict:
     """Read a state dict without running anything that the file may ask for."""
     try:
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
+                if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
+                    raise zipfile.BadZipFile('it is compressed, as torch.save never does')
                 if part := archive.testzip():       # torch itself ignores the checksums
                     raise zipfile.BadZipFile(f'the checksum of {part} is wrong')
-        weights = torch.load(path, map_location=device, weights_only=True)
+        weights = torch.load(path, map_location='cpu', weights_only=True)
     except Exception as error:      # cut or flipped bytes make the readers raise nearly anything
-        reason = str(error).partition('\n')[0] or type(error).__name__
         raise InputError(
-            f'{path} cannot be read as weights: {reason}\n'
+            f'{path} cannot be read as weights: {_reason(error)}\n'
             '  It may be cut short: copy or download it again, or pass an earlier --gpt_epoch.'
         ) from error
     if not isinstance(weights, dict) or not all(torch.is_tensor(value) for value in weights.values()):
@@ -167,7 +206,28 @@ def _read_weights(path: Path, device) -> dict:
             f'{path} holds a {type(weights).__name__}, not a state dict of tensors.\n'
             '  Write it with torch.save(model.state_dict(), path).'
         )
+    return check_weights(weights, path)
+
+
+def check_weights(weights: dict, path: Path) -> dict:
+    """Return the weights, if they are ordinary numbers."""
+    for name, value in weights.items():
+        is_plain = value.layout == torch.strided and value.dtype.is_floating_point and value.device.type == 'cpu'
+        if not is_plain or value.nbytes > value.untyped_storage().nbytes():     # one number can pose as many
+            raise InputError(f'{path}: {name} is no ordinary tensor of floating-point numbers but {value.dtype}, '
+                             f'{value.layout}, {list(value.shape)}.\n  Copy or download it again.')
+        if not value.isfinite().all():
+            raise InputError(f'{path}: {name} holds numbers that are not finite.\n'
+                             '  Copy or download it again, or pass an earlier --gpt_epoch.')
     return weights
+
+
+def _reason(error) -> str:
+    """What is wrong with a file of weights, in a line: not torch's advice to trust it."""
+    if asked := re.search(r'GLOBAL ([\w.]+)', str(error)):
+        return f'it asks for {asked[1]}, which no weights need; nothing of it was run.'
+    detail = re.search('WeightsUnpickler error: (.*)', str(error))
+    return (detail[1] if detail else str(error).partition('\n')[0]) or type(error).__name__
 
 
 def _contents(folder: Path) -> str:

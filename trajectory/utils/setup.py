@@ -71,7 +71,33 @@ def watch(args_to_watch) -> Callable:
     return name_folder
 
 
-class Parser(Tap):
+class Flags(Tap):
+    """The typed flags of a script that has no experiments: its class's annotations, and no more."""
+
+    debug: bool = False     # show the traceback of an error in the input
+
+    def __init__(self, *args, **kwargs):
+        kwargs.setdefault('formatter_class', argparse.RawDescriptionHelpFormatter)
+        super().__init__(*args, allow_abbrev=False, **kwargs)
+
+    def configure(self):
+        for name, hint in get_type_hints(type(self)).items():
+            if get_origin(hint) in (Union, types.UnionType, Literal):   # which Tap reads less well
+                self.add_argument(f'--{name}', type=reader(hint), metavar='|'.join(_words(hint)))
+
+    def parse_args(self, _experiment=None, argv=None):
+        """Read the flags; no experiment has a say in them here."""
+        super().parse_args(_join_negative_numbers(sys.argv[1:] if argv is None else argv), known_only=True)
+        if self.extra_args:
+            self.error(f'unrecognized arguments: {" ".join(self.extra_args)}{suggest(self, self.extra_args)}')
+        return self
+
+    def error(self, message):
+        """Say what is wrong with the input, without the page of usage, and exit."""
+        self.exit(2, f'{self.prog}: error: {message}\n')
+
+
+class Parser(Flags):
     """Has one typed flag, and after parsing one attribute, per setting of an experiment.
 
     class Parser(utils.Parser):
@@ -83,11 +109,6 @@ class Parser(Tap):
 
     dataset: str                        # name of the data set
     config: str = 'config.offline'      # module that holds the settings
-    debug: bool = False                 # show the traceback of an error in the input
-
-    def __init__(self, *args, **kwargs):
-        kwargs.setdefault('formatter_class', argparse.RawDescriptionHelpFormatter)
-        super().__init__(*args, allow_abbrev=False, **kwargs)
 
     def parse_args(self, experiment, argv=None):  # Tap's own takes the arguments first
         """Settle every setting of `experiment`, and the folder of the run, `savepath`."""
@@ -101,9 +122,7 @@ class Parser(Tap):
         self.debug = '--debug' in argv
 
         self.add_extras(*self.read_config(chosen.config, chosen.dataset))
-        super().parse_args(_join_negative_numbers(argv), known_only=True)
-        if self.extra_args:
-            self.error(f'unrecognized arguments: {" ".join(self.extra_args)}{self._suggest(self.extra_args)}')
+        super().parse_args(experiment, argv)
         self.generate_exp_name()
         self.set_seed()
         return self
@@ -198,16 +217,6 @@ class Parser(Tap):
         flags = [action.dest for action in self._actions if action.dest != 'help']
         return {name: getattr(self, name) for name in ['experiment', *flags, 'savepath']}
 
-    def error(self, message):
-        """Say what is wrong with the input, without the page of usage, and exit."""
-        self.exit(2, f'{self.prog}: error: {message}\n')
-
-    def _suggest(self, unknown) -> str:
-        flags = [flag for action in self._actions for flag in action.option_strings]
-        words = [word.partition('=')[0] for word in unknown if word.startswith('-')]
-        near = [match for word in words for match in difflib.get_close_matches(word, flags, n=1)]
-        return f'. Did you mean {", ".join(near)}?' if near else '. --help lists the flags.'
-
 
 def run(main, parser_class, experiment):
     """Run a script: parse its flags, call `main(args)`, and end an error in the input with one message.
@@ -224,6 +233,14 @@ def run(main, parser_class, experiment):
             parser.error(error)
         except KeyboardInterrupt:
             parser.exit(130, f'\n{parser.prog}: interrupted\n')
+
+
+def suggest(parser, unknown) -> str:
+    """Say which flags the unknown words may be meant for."""
+    flags = [flag for action in parser._actions for flag in action.option_strings]
+    words = [word.partition('=')[0] for word in unknown if word.startswith('-')]
+    near = [match for word in words for match in difflib.get_close_matches(word, flags, n=1)]
+    return f'. Did you mean {", ".join(near)}?' if near else '. --help lists the flags.'
 
 # -------------------------------- settings -------------------------------- #
 
