@@ -46,11 +46,17 @@ class Train:
     reward_weight: Flag[float, 'weight of reward tokens in the loss'] = 1
     value_weight: Flag[float, 'weight of value tokens in the loss'] = 1
 
+    # checkpoints
+    save_minutes: Flag[float | None, 'minutes between two checkpoints to resume from; None: save_steps alone'] = 10
+    save_steps: Flag[int | None, 'updates between two checkpoints to resume from; None: save_minutes alone'] = None
+
     # run
     seed: Flag[int, 'seed of everything drawn: weights, dropout, order of the windows'] = 42
     device: Flag[str, 'cpu, cuda, cuda:1, mps; auto takes the fastest one here'] = 'auto'
     threads: Flag[int | None, 'CPU threads torch uses; None lets it choose'] = None
     log_freq: Flag[int, 'updates between two log lines'] = 100
+    tensorboard: Flag[bool, 'write the log for TensorBoard too, beside metrics.jsonl'] = False
+    wandb: Flag[str | None, 'project of Weights & Biases to write the log to as well'] = None
     logbase: Flag[str, 'folder that holds all runs'] = 'logs/'
     exp_name: Flag[str | Callable, 'name of the run, and of its folder'] = 'gpt/azure'
 

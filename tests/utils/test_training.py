@@ -24,6 +24,9 @@ class OneBatch:
     def gather(self, indices):
         return tuple(column[indices] for column in self.batch)
 
+    def count_targets(self, indices):
+        return int((self.batch[1][indices] != self.N).sum())
+
 
 @pytest.fixture
 def run():

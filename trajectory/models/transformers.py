@@ -171,18 +171,20 @@ class GPT(nn.Module):
 
     def loss(self, logits: Tensor, targets: Tensor, mask: Tensor | None = None) -> Tensor:
         """Cross-entropy, weighted by column, averaged over all tokens: the masked ones count as zeros."""
-        losses = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction='none').view_as(targets)
-        columns = torch.arange(1, targets.shape[1] + 1, device=targets.device) % self.transition_dim
-        losses = losses * self.column_weights(targets.device, losses.dtype)[columns]
-        return (losses if mask is None else losses * mask).mean()
+        return (self.token_losses(logits, targets, mask) * self.token_weights(targets.shape[1], targets.device)).mean()
 
-    def column_weights(self, device, dtype) -> Tensor:
-        """[ D ]  how much each column counts in the loss."""
-        weights = torch.ones(self.transition_dim, device=device, dtype=dtype)
+    def token_losses(self, logits: Tensor, targets: Tensor, mask: Tensor | None = None) -> Tensor:
+        """[ B x T ]  cross-entropy of every token, unweighted; 0 where it is masked."""
+        losses = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction='none').view_as(targets)
+        return losses if mask is None else losses * mask
+
+    def token_weights(self, n_tokens: int, device) -> Tensor:
+        """[ T ]  how much each of the first `n_tokens` targets counts in the loss, by its column."""
+        weights = torch.ones(self.transition_dim, device=device)
         weights[self.layout.action] = self.action_weight
         weights[self.layout.reward] = self.reward_weight
         weights[self.layout.value] = self.value_weight
-        return weights
+        return weights[torch.arange(1, n_tokens + 1, device=device) % self.transition_dim]
 
     def configure_optimizers(self, train_config) -> torch.optim.AdamW:
         """AdamW; only the matrices of Linear and EinLinear decay.
