@@ -9,7 +9,7 @@ see, the value columns, do not exist. Forward and backward work in place on one 
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 ROWS_PER_BLOCK = 50
 RANDOM_BITS = 16        # a drop probability is a multiple of 2^-16
@@ -55,37 +55,38 @@ def make_plan(visible: Tensor, rows_per_block: int = ROWS_PER_BLOCK) -> Plan:
     return Plan(keys, tuple(blocks))
 
 
-def attend(q: Tensor, k: Tensor, v: Tensor, plan: Plan, dropout: float = 0.0) -> Tensor:
+def attend(qkv: Tensor, plan: Plan, dropout: float = 0.0) -> Tensor:
     """Mix values by attention.
 
-    q, k, v : [ B x H x T x W ], on a processor
+    qkv     : [ B x T x 3 x H x W ]  queries, keys and values, on a processor
     dropout : probability with which a weight is dropped; those kept grow to make up for it
-    returns : [ B x H x T x W ]
+    returns : [ B x T x H x W ]
     """
-    n, n_head = q.shape[:2]
-    k, v = (x.index_select(2, plan.keys).flatten(0, 1) for x in (k, v))
-    return _Attention.apply(q.flatten(0, 1), k, v, plan, dropout).unflatten(0, (n, n_head))
+    return _Attention.apply(qkv, plan, dropout)
 
 
-def drop(x: Tensor, p: float) -> Tensor:
-    """`F.dropout` with cheaper random numbers, on a processor."""
-    return _Dropout.apply(x, p) if p > 0 else x
+class Dropout(nn.Dropout):
+    """`nn.Dropout`, with cheaper random numbers where torch's are dear: on a processor."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training and 0 < self.p < 1 and x.device.type == 'cpu':
+            return _Dropout.apply(x, self.p)
+        return super().forward(x)
 
 
 class _Attention(torch.autograd.Function):
-    """q : [ B·H x T x W ]    k, v : [ B·H x K x W ]
-
-    With dropout a weight is kept for the backward pass halved, with its sign for a mark: negative means dropped.
-    """
+    """With dropout a weight is kept for the backward pass halved, with its sign for a mark: negative means dropped."""
 
     @staticmethod
-    def forward(ctx, q, k, v, plan, dropout):
-        scale = q.shape[-1] ** -0.5
-        out = torch.empty_like(q)
+    def forward(ctx, qkv, plan, dropout):
+        n, n_tokens, _, n_head, width = qkv.shape
+        q, k, v = qkv.unbind(dim=2)
+        q, k, v = (_by_head(x) for x in (q, k.index_select(1, plan.keys), v.index_select(1, plan.keys)))
+        out = qkv.new_empty(n, n_tokens, n_head, width)
         kept_weights = []
         for block in plan.blocks:
             weights = torch.bmm(q[:, block.rows], k[:, :block.n_keys].mT)             # [ B·H x rows x n_keys ]
-            weights *= scale
+            weights *= width ** -0.5
             weights[:, :, block.first:] += block.hidden
             torch.softmax(weights, dim=-1, out=weights)
             mixing, growth = weights, 1.0
@@ -93,24 +94,27 @@ class _Attention(torch.autograd.Function):
                 marks, share_kept = random_marks(weights, dropout)                    # ± 1/2
                 weights *= marks
                 mixing, growth = torch.clamp(weights, min=0, out=marks), 2 / share_kept
-            torch.mul(torch.bmm(mixing, v[:, :block.n_keys]), growth, out=out[:, block.rows])
+            mixed = torch.bmm(mixing, v[:, :block.n_keys]).unflatten(0, (n, n_head))
+            torch.mul(mixed.transpose(1, 2), growth, out=out[:, block.rows])
             kept_weights.append(weights)
         ctx.save_for_backward(q, k, v, out, *kept_weights)
-        ctx.plan, ctx.dropout, ctx.scale = plan, dropout, scale
+        ctx.plan, ctx.dropout = plan, dropout
         return out
 
     @staticmethod
     def backward(ctx, grad):
         q, k, v, out, *kept_weights = ctx.saved_tensors
+        n, n_tokens, n_head, width = grad.shape
         share_kept = _share_kept(ctx.dropout)
         growth = 2 / share_kept if ctx.dropout > 0 else 1.0
+        sums = _by_head((grad * out).sum(dim=-1, keepdim=True))     # [ B·H x T x 1 ]  of weight × gradient
+        grad = _by_head(grad)
         grad_q, grad_k, grad_v = torch.empty_like(q), torch.zeros_like(k), torch.zeros_like(v)
-        sums = (grad * out).sum(dim=-1, keepdim=True)       # [ B·H x T x 1 ]  of every weight times its gradient
-        first, second = (grad.new_empty(max(map(len, map(torch.flatten, kept_weights)))) for _ in range(2))
+        room = q.new_empty(2, max(weights.numel() for weights in kept_weights))
         for block, weights in zip(ctx.plan.blocks, kept_weights, strict=True):
             keys, rows = slice(block.n_keys), block.rows
-            grad_weights = torch.bmm(grad[:, rows], v[:, keys].mT, out=first[:weights.numel()].view(weights.shape))
-            scratch = second[:weights.numel()].view(weights.shape)
+            grad_weights, scratch = room[:, :weights.numel()].view(2, *weights.shape)
+            torch.bmm(grad[:, rows], v[:, keys].mT, out=grad_weights)
             if ctx.dropout > 0:
                 mixing = torch.clamp(weights, min=0, out=scratch)
                 grad_v[:, keys].add_(torch.bmm(mixing.mT, grad[:, rows]), alpha=growth)
@@ -120,9 +124,19 @@ class _Attention(torch.autograd.Function):
                 grad_v[:, keys] += torch.bmm(weights.mT, grad[:, rows])
                 grad_weights -= sums[:, rows]
                 grad_weights *= weights
-            grad_k[:, keys].add_(torch.bmm(grad_weights.mT, q[:, rows]), alpha=growth * ctx.scale)
-            torch.mul(torch.bmm(grad_weights, k[:, keys]), growth * ctx.scale, out=grad_q[:, rows])
-        return grad_q, grad_k, grad_v, None, None
+            scale = growth * width ** -0.5
+            grad_k[:, keys].add_(torch.bmm(grad_weights.mT, q[:, rows]), alpha=scale)
+            torch.mul(torch.bmm(grad_weights, k[:, keys]), scale, out=grad_q[:, rows])
+        grad_qkv = q.new_zeros(n, n_tokens, 3, n_head, width)
+        grad_qkv[:, :, 0] = grad_q.unflatten(0, (n, n_head)).transpose(1, 2)
+        grad_qkv[:, ctx.plan.keys, 1] = grad_k.unflatten(0, (n, n_head)).transpose(1, 2)
+        grad_qkv[:, ctx.plan.keys, 2] = grad_v.unflatten(0, (n, n_head)).transpose(1, 2)
+        return grad_qkv, None, None
+
+
+def _by_head(x):
+    """[ B x T x H x W ] to [ B·H x T x W ]"""
+    return x.transpose(1, 2).flatten(0, 1).contiguous()
 
 
 class _Dropout(torch.autograd.Function):
