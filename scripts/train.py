@@ -10,12 +10,12 @@ import logging
 import time
 
 import numpy as np
-import torch
 
 from plotting.curve import draw_learning_curve
 from trajectory import utils
 from trajectory.datasets import DiscretizedDataset, load_environment
 from trajectory.models import GPT
+from trajectory.search.evaluation import plan_episodes
 from trajectory.utils.errors import InputError
 
 log = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ class Parser(utils.Parser):
 FREE_TO_CHANGE = {
     'restart', 'debug', 'config', 'experiment', 'savepath', 'logbase', 'exp_name', 'dataset_path', 'device', 'threads',
     'n_epochs', 'n_epochs_ref', 'n_saves', 'log_freq', 'save_minutes', 'save_steps', 'learning_rate', 'lr_decay',
-    'tensorboard', 'wandb',
+    'tensorboard', 'wandb', 'compile', 'eval_every', 'eval_episodes', 'eval_steps',
 }
 
 
@@ -40,14 +40,15 @@ def main(args):
     team, device = utils.join_team(utils.resolve_device(args.device))
     utils.set_threads(args.threads)
     for name in ('step', 'subsampled_sequence_length', 'n_layer', 'n_head', 'n_embd', 'batch_size', 'n_saves',
-                 'log_freq', 'n_epochs', 'save_steps'):
+                 'log_freq', 'n_epochs', 'save_steps', 'eval_every', 'eval_episodes', 'eval_steps'):
         if getattr(args, name) is not None:
             utils.check_positive(name, getattr(args, name))
+    plan_settings = utils.Parser().parse_args('plan', ['--dataset', args.dataset, '--config', args.config])
     for name in [name for name in ('tensorboard', 'wandb') if getattr(args, name)]:
         utils.need(name)
     for name in ('discount', 'learning_rate'):
         utils.check_share(name, getattr(args, name), may_be_zero=False)
-    for name in ('embd_pdrop', 'resid_pdrop', 'attn_pdrop'):
+    for name in ('embd_pdrop', 'resid_pdrop', 'attn_pdrop', 'held_out'):
         utils.check_share(name, getattr(args, name))
 
     # ------------------------------- data --------------------------------- #
@@ -61,7 +62,7 @@ def main(args):
     data_config = utils.Config(DiscretizedDataset, verbose=False, **recipe)
     dataset = data_config(env=env, device=device)
     layout = dataset.layout
-    windows = torch.arange(len(dataset))
+    windows, held_out = dataset.split(args.held_out, args.seed)
     log.info('%s transitions in %s episodes, return %.0f ± %.0f, from %s: tokens in %.1f s',
              f'{len(dataset.joined_raw):,}', f'{len(dataset.path_lengths):,}', dataset.path_returns.mean(),
              dataset.path_returns.std(), env.data_source, time.perf_counter() - started)
@@ -83,6 +84,7 @@ def main(args):
         utils.Trainer, verbose=False, batch_size=args.batch_size, learning_rate=args.learning_rate, betas=(0.9, 0.95),
         grad_norm_clip=1.0, weight_decay=0.1, lr_decay=args.lr_decay, warmup_tokens=tokens_per_epoch,
         final_tokens=20 * tokens_per_epoch, device=str(device), seed=args.seed,
+        precision=args.precision, compile=args.compile,
     )
     trainer = trainer_config(team)
     n_epochs = int(1e6 / len(windows) * args.n_epochs_ref) if args.n_epochs is None else args.n_epochs
@@ -91,8 +93,9 @@ def main(args):
                          '  Pass --n_epochs 1, or more.')
     save_freq = max(1, n_epochs // args.n_saves)
     n_updates = n_epochs * -(-len(windows) // args.batch_size)
-    log.info('%s windows of %s tokens | %s epochs | %s updates | %.2fM parameters | on %s', f'{len(windows):,}',
-             block_size, n_epochs, f'{n_updates:,}', sum(p.numel() for p in model.parameters()) / 1e6, device)
+    log.info('%s windows of %s tokens | %s epochs | %s updates | %.2fM parameters | on %s x %s, %s',
+             f'{len(windows):,}', block_size, n_epochs, f'{n_updates:,}',
+             sum(p.numel() for p in model.parameters()) / 1e6, team.size, device, trainer.arithmetic)
 
     # ------------------------------- folder ------------------------------- #
     folder = args.savepath
@@ -130,6 +133,16 @@ def main(args):
     def end_epoch(epoch):
         if team.writes and (epoch % save_freq == 0 or epoch == n_epochs):
             utils.save_state(model, folder / f'state_{epoch}.pt')
+        numbers = {}
+        if len(held_out):
+            heldout = trainer.evaluate(model, dataset, held_out)
+            numbers.update({f'heldout_{name}': loss for name, loss in heldout.items()})
+        if team.writes and args.eval_every is not None and epoch % args.eval_every == 0:
+            numbers.update(plan_episodes(
+                model, dataset.discretizer, (env.id, env.physics, args.dataset), args.eval_episodes, plan_settings,
+                max_steps=args.eval_steps, seed=args.seed, stop=stop,
+            ))
+        return numbers
 
     metrics = utils.Metrics(folder if team.writes else None, trainer.logged, args.tensorboard, args.wandb, settings)
     bar = utils.Progress if team.writes else utils.Silent

@@ -163,6 +163,18 @@ class SequenceDataset(torch.utils.data.Dataset):
         terminals[np.cumsum(self.path_lengths) - 1] = True
         return segment(self.joined_raw, terminals, self.max_path_length + self.sequence_length - 1)
 
+    def split(self, share: float, seed: int) -> tuple[Tensor, Tensor]:
+        """Hold out some episodes: windows to learn from, [ n ], and windows of the others, [ m ].
+
+        share : of the episodes that is held out, at least one of them unless it is 0; windows of one overlap, so an
+                episode is never on both sides
+        """
+        n_paths = len(self.path_lengths)
+        n_held_out = min(n_paths - 1, max(1, round(share * n_paths))) if share else 0
+        held_out = np.random.default_rng(seed).permutation(n_paths)[:n_held_out]
+        is_held_out = np.isin(self._windows[:, 0], held_out)
+        return tuple(torch.as_tensor(np.flatnonzero(side)) for side in (~is_held_out, is_held_out))
+
     def count_targets(self, indices: Tensor) -> int:
         """How many targets of these windows are not the stop token.    indices : [ B ], on the CPU"""
         return int(self._n_targets[indices].sum())

@@ -78,6 +78,7 @@ class _Attention(torch.autograd.Function):
     """With dropout a weight is kept for the backward pass halved, with its sign for a mark: negative means dropped."""
 
     @staticmethod
+    @torch.amp.custom_fwd(device_type='cpu', cast_inputs=torch.float32)     # weights of 8 bits would not add up to 1
     def forward(ctx, qkv, plan, dropout):
         n, n_tokens, _, n_head, width = qkv.shape
         q, k, v = qkv.unbind(dim=2)
@@ -102,6 +103,7 @@ class _Attention(torch.autograd.Function):
         return out
 
     @staticmethod
+    @torch.amp.custom_bwd(device_type='cpu')
     def backward(ctx, grad):
         q, k, v, out, *kept_weights = ctx.saved_tensors
         n, n_tokens, n_head, width = grad.shape
@@ -144,7 +146,7 @@ class _Dropout(torch.autograd.Function):
     def forward(ctx, x, p):
         marks, share_kept = random_marks(x, p)
         marks += 0.5                                                                  # 0 or 1
-        marks /= share_kept
+        marks = marks.div_(share_kept).to(x.dtype)
         ctx.save_for_backward(marks)
         return x * marks
 
@@ -162,7 +164,7 @@ def random_marks(like: Tensor, p: float) -> tuple[Tensor, float]:
     bits = torch.empty(-(-like.numel() // 4), dtype=torch.int64).random_(-2 ** 63, None)
     bits = bits.view(torch.int16)[:like.numel()].view(like.shape)
     least_kept = 2 ** (RANDOM_BITS - 1) - share_kept * 2 ** RANDOM_BITS               # a whole number
-    marks = like.new_empty(like.shape).copy_(bits)
+    marks = torch.empty(like.shape).copy_(bits)
     return marks.clamp_(least_kept - 1, least_kept).sub_(least_kept - 0.5), share_kept
 
 

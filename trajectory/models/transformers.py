@@ -202,7 +202,8 @@ class GPT(nn.Module):
             {'params': [p for p in self.parameters() if id(p) in decayed], 'weight_decay': train_config.weight_decay},
             {'params': [p for p in self.parameters() if id(p) not in decayed], 'weight_decay': 0.0},
         ]
-        return torch.optim.AdamW(groups, lr=train_config.learning_rate, betas=tuple(train_config.betas))
+        fused = self.pos_emb.device.type in ('cpu', 'cuda')
+        return torch.optim.AdamW(groups, lr=train_config.learning_rate, betas=tuple(train_config.betas), fused=fused)
 
 
 class GoalAttention(CausalSelfAttention):

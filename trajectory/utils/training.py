@@ -8,6 +8,7 @@ from torch import Tensor
 from trajectory.utils.arrays import to_device
 from trajectory.utils.checkpoints import Stopped, random_state, set_random_state
 from trajectory.utils.errors import InputError
+from trajectory.utils.precision import arithmetic_of
 from trajectory.utils.progress import Silent
 from trajectory.utils.team import Team
 from trajectory.utils.timer import Timer
@@ -20,7 +21,8 @@ class Trainer:
     """Keeps the optimizer, the count of tokens and the order of the windows from one epoch to the next.
 
     config : batch_size, learning_rate, betas, grad_norm_clip, weight_decay, lr_decay, warmup_tokens, final_tokens,
-             device; `seed` for the order of the windows, 0 if absent
+             device; `seed` for the order of the windows, 0 if absent;
+             `precision` and `compile`, 'auto' and None if absent
     team   : the processes that share every batch
     """
 
@@ -30,6 +32,8 @@ class Trainer:
         self.config = config
         self.team = team or Team()
         self.device = torch.device(config.device)
+        self.arithmetic = arithmetic_of(self.device, config.get('precision', 'auto'), config.get('compile'))
+        self.network = self.arithmetic.prepare(lambda model, inputs: model(*inputs)[0])
         self.optimizer = None
         self.n_tokens = 0   # of targets seen, stop tokens left out: the clock of the schedule
         self.n_updates = 0
@@ -131,8 +135,9 @@ class Trainer:
     def _forward(self, model, dataset, indices):
         """[ T ]  the windows' mean loss at each token."""
         *inputs, targets, mask = to_device(dataset.gather(indices.to(dataset.device)), self.device)
-        logits, _ = model(*inputs)
-        return model.token_losses(logits, targets, mask).mean(dim=0)
+        with self.arithmetic.autocast():
+            logits = self.network(model, inputs)
+        return model.token_losses(logits.float(), targets, mask).mean(dim=0)
 
     def _weigh(self, model, losses):
         return (losses * model.token_weights(len(losses), losses.device)).mean()
