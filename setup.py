@@ -24,6 +24,8 @@ setup(
     ],
     extras_require={
         'collect': ['stable-baselines3>=2.4'],
+        'tensorboard': ['tensorboard>=2.16'],
+        'wandb': ['wandb>=0.17'],
         'test': ['pytest>=8'],
         'dev': ['pytest>=8', 'ruff', 'pyright'],
     },

@@ -102,10 +102,10 @@ def test_a_run_killed_twenty_times_ends_with_the_same_weights(train, tmp_path, u
         assert child.exitcode == -signal.SIGKILL, 'the run ended before it could be killed: make it longer'
         killed_after.append(n_rows(folder))
     assert len(set(killed_after)) > N_KILLS // 2, 'most kills hit the same place'
-    quietly_done = processes.Process(target=quietly, args=[train('killed')])
-    quietly_done.start()
-    quietly_done.join()
-    assert quietly_done.exitcode == 0
+    last = processes.Process(target=quietly, args=[train('killed')])
+    last.start()
+    last.join(timeout=60)
+    assert last.exitcode == 0
     assert_same(folder, uninterrupted)
     assert not [path.name for path in folder.iterdir() if path.name.startswith('.')], 'half-written files were left'
 

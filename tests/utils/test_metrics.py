@@ -32,15 +32,19 @@ def test_a_resumed_run_forgets_what_was_written_past_its_checkpoint(tmp_path):
         assert steps_in(tmp_path) == []
 
 
-def test_a_full_disk_is_named():
-    metrics = Metrics(None)
-    metrics.write({'step': 1})      # without a folder nothing is written
-    from trajectory.utils.metrics import _Lines
+def test_a_full_disk_is_named(tmp_path):
+    metrics = Metrics(tmp_path)
+    metrics._writers[0]._file.close()
+    metrics._writers[0]._file = open('/dev/full', 'wb', buffering=0)
+    with metrics, pytest.raises(InputError, match=r'cannot write .*metrics.jsonl: No space left on device'):
+        metrics.write({'step': 1})
 
-    lines = object.__new__(_Lines)
-    lines._path, lines._file = '/dev/full', open('/dev/full', 'wb', buffering=0)
-    with lines._file, pytest.raises(InputError, match='cannot write /dev/full: No space left on device'):
-        lines.write({'step': 1})
+
+def test_without_a_folder_nothing_is_written(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with Metrics(None, tensorboard=True, wandb='test') as metrics:
+        metrics.write({'step': 1})
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_missing_package_names_its_extra():

@@ -1,6 +1,7 @@
 """Keep the numbers of a run: `metrics.jsonl`, one line per log; TensorBoard and Weights & Biases on request."""
 import importlib
 import json
+import secrets
 from pathlib import Path
 
 from .errors import InputError
@@ -86,7 +87,7 @@ class _Wandb:
         path = Path(folder, 'wandb_id.txt')
         if not path.exists():
             with write_atomically(path) as partial:
-                partial.write_text(wandb.util.generate_id())
+                partial.write_text(secrets.token_hex(4))
         self._run = wandb.init(project=project, id=path.read_text().strip(), resume='allow', dir=str(folder),
                                name='/'.join(Path(folder).parts[-3:]), config=settings)
 

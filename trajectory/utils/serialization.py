@@ -79,7 +79,7 @@ def save_state(model, path):
 
 def save_tensors(state: dict, path):
     """Write tensors, numbers and names in lists and dicts; `torch.load(path, weights_only=True)` reads them."""
-    buffer = io.BytesIO()       # torch's own writer ends the process on some full disks
+    buffer = io.BytesIO()       # torch's own writer does not say why a disk refuses
     torch.save(state, buffer)
     with write_atomically(path) as partial:
         partial.write_bytes(buffer.getbuffer())

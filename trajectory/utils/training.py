@@ -21,8 +21,7 @@ class Trainer:
     """Keeps the optimizer, the count of tokens and the order of the windows from one epoch to the next.
 
     config : batch_size, learning_rate, betas, grad_norm_clip, weight_decay, lr_decay, warmup_tokens, final_tokens,
-             device; `seed` for the order of the windows, 0 if absent;
-             `precision` and `compile`, 'auto' and None if absent
+             device; if absent, `seed` for the order of the windows is 0, `precision` auto, and `compile` None
     team   : the processes that share every batch
     """
 
