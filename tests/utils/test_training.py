@@ -122,6 +122,6 @@ def test_a_gradient_that_is_not_finite_stops_the_run_before_it_spoils_the_weight
     arrays, model, dataset = run
     before = model.pos_emb.detach().clone()
     model.pos_emb.register_hook(lambda gradient: gradient * float('inf'))
-    with pytest.raises(InputError, match='the gradient became nan at update 1, in the batch of the windows'):
+    with pytest.raises(InputError, match='the gradient became inf at update 1, in the batch of the windows'):
         trainer_of(arrays).train(model, dataset)
     assert torch.equal(model.pos_emb, before)

@@ -169,9 +169,12 @@ class SequenceDataset(torch.utils.data.Dataset):
         share : of the episodes that is held out, at least one of them unless it is 0; windows of one overlap, so an
                 episode is never on both sides
         """
-        n_paths = len(self.path_lengths)
-        n_held_out = min(n_paths - 1, max(1, round(share * n_paths))) if share else 0
-        held_out = np.random.default_rng(seed).permutation(n_paths)[:n_held_out]
+        paths = np.flatnonzero(self.path_lengths > 1)       # a path of one step has no window
+        if share and len(paths) < 2:
+            raise InputError(f'{len(paths)} episode cannot be shared between learning and holding out.\n'
+                             '  Leave out --held_out.')
+        n_held_out = min(len(paths) - 1, max(1, round(share * len(paths)))) if share else 0
+        held_out = np.random.default_rng(seed).permutation(paths)[:n_held_out]
         is_held_out = np.isin(self._windows[:, 0], held_out)
         return tuple(torch.as_tensor(np.flatnonzero(side)) for side in (~is_held_out, is_held_out))
 
