@@ -46,11 +46,29 @@ class Train:
     reward_weight: Flag[float, 'weight of reward tokens in the loss'] = 1
     value_weight: Flag[float, 'weight of value tokens in the loss'] = 1
 
+    precision: Flag[
+        Literal['auto', 'float32', 'tf32', 'bfloat16'],
+        "numbers to compute with; auto is the reference's: TF32 on CUDA devices that have it, else float32",
+    ] = 'auto'
+    compile: Flag[bool | None, 'compile the network before it trains; None does so on CUDA, where it pays'] = None
+
+    # seeing it learn
+    held_out: Flag[float, 'share of the episodes that is not learned from, but whose loss is logged'] = 0.0
+    eval_every: Flag[int | None, 'epochs between two looks at how well the model plans; None never looks'] = None
+    eval_episodes: Flag[int, 'episodes planned at each look, with the settings that plan.py has for the data set'] = 2
+    eval_steps: Flag[int | None, 'steps to cut those episodes at; None: the limit they have'] = None
+
+    # checkpoints
+    save_minutes: Flag[float | None, 'minutes between two checkpoints to resume from; None: save_steps alone'] = 10
+    save_steps: Flag[int | None, 'updates between two checkpoints to resume from; None: save_minutes alone'] = None
+
     # run
     seed: Flag[int, 'seed of everything drawn: weights, dropout, order of the windows'] = 42
     device: Flag[str, 'cpu, cuda, cuda:1, mps; auto takes the fastest one here'] = 'auto'
     threads: Flag[int | None, 'CPU threads torch uses; None lets it choose'] = None
     log_freq: Flag[int, 'updates between two log lines'] = 100
+    tensorboard: Flag[bool, 'write the log for TensorBoard too, beside metrics.jsonl'] = False
+    wandb: Flag[str | None, 'project of Weights & Biases to write the log to as well'] = None
     logbase: Flag[str, 'folder that holds all runs'] = 'logs/'
     exp_name: Flag[str | Callable, 'name of the run, and of its folder'] = 'gpt/azure'
 

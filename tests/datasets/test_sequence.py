@@ -97,3 +97,29 @@ def test_episodes_that_are_all_shorter_than_a_window_are_refused():
 def test_tokens_are_kept_in_the_smallest_integers():
     assert dataset_of(golden('dataset_step1')).tokens.dtype == torch.uint8
     assert [smallest_integer(n) for n in (255, 256, 40_000)] == [np.uint8, np.int16, np.int32]
+
+
+@pytest.mark.parametrize('archive', ['dataset_step1', 'dataset_step2'])
+def test_targets_are_counted_without_being_gathered(archive):
+    dataset = dataset_of(golden(archive))
+    indices = torch.arange(len(dataset))
+    for batch in indices.split(5):
+        assert dataset.count_targets(batch) == int((dataset.gather(batch)[1] != dataset.N).sum())
+
+
+def test_episodes_are_held_out_whole():
+    dataset = dataset_of(golden('dataset_step1'))
+    learned, held_out = dataset.split(0.3, seed=0)
+    assert sorted(torch.cat([learned, held_out]).tolist()) == list(range(len(dataset)))
+    paths, held_out_paths = (set(dataset.indices[windows, 0].tolist()) for windows in (learned, held_out))
+    assert not paths & held_out_paths
+    assert len(held_out_paths) == round(0.3 * (dataset.path_lengths > 1).sum())
+    assert not torch.equal(dataset.split(0.3, seed=1)[1], held_out)
+    assert len(dataset.split(0.0, seed=0)[1]) == 0
+    assert len(dataset.split(1.0, seed=0)[0]) > 0
+
+
+def test_other_data_has_another_fingerprint():
+    arrays = golden('dataset_step1')
+    assert dataset_of(arrays).fingerprint() == dataset_of(arrays).fingerprint()
+    assert dataset_of(arrays).fingerprint() != dataset_of(arrays, penalty=-1).fingerprint()

@@ -76,7 +76,7 @@ def test_training_leaves_a_whole_run(logbase):
     folder = logbase / 'tiny/gpt/azure'
     names = {path.name for path in folder.iterdir()} - {'diff.txt'}
     assert names == {'args.json', 'data_config.json', 'model_config.json', 'trainer_config.json', 'discretizer.npz',
-                     'source.json', 'metrics.jsonl', 'state_1.pt', 'learning_curve.png'}
+                     'source.json', 'metrics.jsonl', 'state_1.pt', 'resume.pt', 'learning_curve.png'}
     for path in folder.glob('*.json'):
         assert json.loads(path.read_text())
     rows = [json.loads(row) for row in (folder / 'metrics.jsonl').read_text().splitlines()]

@@ -122,3 +122,13 @@ def test_two_counts_share_no_description(capsys):
     first.set_description({'loss': 1})
     second.stamp()
     assert 'loss' not in capsys.readouterr().err
+
+
+def test_what_was_done_before_counts_but_is_not_in_the_rate(capsys):
+    progress = Progress(100, done=90)
+    progress._start -= 2
+    progress.update(n=4)
+    progress.stamp()
+    said = capsys.readouterr().err
+    assert '94/100' in said
+    assert '2.00it/s' in said

@@ -24,6 +24,9 @@ class OneBatch:
     def gather(self, indices):
         return tuple(column[indices] for column in self.batch)
 
+    def count_targets(self, indices):
+        return int((self.batch[1][indices] != self.N).sum())
+
 
 @pytest.fixture
 def run():
@@ -88,3 +91,37 @@ def test_every_window_is_seen_once_an_epoch(run):
     trainer_of(arrays, batch_size=5).train(model, dataset)
     assert sorted(torch.cat(seen).tolist()) == list(range(16))
     assert len(seen) == 4
+
+
+def test_the_parts_make_up_the_loss(run):
+    arrays, model, dataset = run
+    trainer, rows = trainer_of(arrays), []
+    trainer.train(model, dataset, on_log=rows.append)
+    layout, weights = model.layout, model.token_weights(arrays['Y'].shape[1], 'cpu')
+    columns = torch.arange(1, len(weights) + 1) % layout.dim
+    kinds = {'observation': columns < layout.observation_dim, 'reward': columns == layout.reward,
+             'value': columns == layout.value}
+    kinds['action'] = ~(kinds['observation'] | kinds['reward'] | kinds['value'])
+    total = sum(rows[0][f'loss_{kind}'] * float((weights * of_kind).sum()) for kind, of_kind in kinds.items())
+    assert total / len(weights) == pytest.approx(rows[0]['loss'], rel=1e-5)
+    held_out = trainer_of(arrays).evaluate(model, dataset, torch.arange(16))
+    assert held_out['loss'] < rows[0]['loss']
+    assert held_out.keys() == {'loss', *(f'loss_{kind}' for kind in kinds)}
+
+
+def test_sixteen_bits_learn_nearly_the_same(run):
+    arrays, model, dataset = run
+    rows = []
+    trainer_of(arrays, precision='bfloat16').train(model, dataset, n_epochs=3, on_log=rows.append)
+    np.testing.assert_allclose([row['loss'] for row in rows], arrays['loss_before_step'][:3], rtol=1e-2)
+    assert rows[0]['loss'] != pytest.approx(arrays['loss_before_step'][0], rel=1e-6)
+    assert all(weight.dtype == torch.float32 for weight in model.parameters())
+
+
+def test_a_gradient_that_is_not_finite_stops_the_run_before_it_spoils_the_weights(run):
+    arrays, model, dataset = run
+    before = model.pos_emb.detach().clone()
+    model.pos_emb.register_hook(lambda gradient: gradient * float('inf'))
+    with pytest.raises(InputError, match='the gradient became inf at update 1, in the batch of the windows'):
+        trainer_of(arrays).train(model, dataset)
+    assert torch.equal(model.pos_emb, before)

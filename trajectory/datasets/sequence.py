@@ -6,6 +6,8 @@ end, as they were recorded; nothing is padded, and a window is gathered only whe
     tokens   [ a0 a1 a2 a3 | b0 b1 | c0 c1 c2 ]    a window of 3 from a2:  a2 a3  N    (N: every column the stop token)
     windows    a0 a1 a2      b0      c0 c1         a start at every step but an episode's last
 """
+import zlib
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -127,6 +129,8 @@ class SequenceDataset(torch.utils.data.Dataset):
         self._first_row = self._to_device((self._path_starts()[paths] + starts).astype(np.int32))
         self._steps_left = self._to_device((lengths - starts).astype(np.int32))
         self._start = self._to_device(starts.astype(np.int32))
+        n_inside = -(-np.minimum(lengths - starts, self.sequence_length) // self.step)
+        self._n_targets = torch.as_tensor(n_inside * self.joined_dim - 1, dtype=torch.int32)
         self._offsets = torch.arange(0, self.sequence_length, self.step, device=self.device)
 
     def _path_starts(self):
@@ -159,6 +163,25 @@ class SequenceDataset(torch.utils.data.Dataset):
         terminals[np.cumsum(self.path_lengths) - 1] = True
         return segment(self.joined_raw, terminals, self.max_path_length + self.sequence_length - 1)
 
+    def split(self, share: float, seed: int) -> tuple[Tensor, Tensor]:
+        """Hold out some episodes: windows to learn from, [ n ], and windows of the others, [ m ].
+
+        share : of the episodes that is held out, at least one of them unless it is 0; windows of one overlap, so an
+                episode is never on both sides
+        """
+        paths = np.flatnonzero(self.path_lengths > 1)       # a path of one step has no window
+        if share and len(paths) < 2:
+            raise InputError(f'{len(paths)} episode cannot be shared between learning and holding out.\n'
+                             '  Leave out --held_out.')
+        n_held_out = min(len(paths) - 1, max(1, round(share * len(paths)))) if share else 0
+        held_out = np.random.default_rng(seed).permutation(paths)[:n_held_out]
+        is_held_out = np.isin(self._windows[:, 0], held_out)
+        return tuple(torch.as_tensor(np.flatnonzero(side)) for side in (~is_held_out, is_held_out))
+
+    def count_targets(self, indices: Tensor) -> int:
+        """How many targets of these windows are not the stop token.    indices : [ B ], on the CPU"""
+        return int(self._n_targets[indices].sum())
+
     def __getitem__(self, index: int) -> Tensor:
         """[ sequence_length / step x D ]  a window's transitions, zeros past the end."""
         rows, inside = self._rows(torch.as_tensor([index], device=self.device))
@@ -182,6 +205,11 @@ class DiscretizedDataset(SequenceDataset):
         self.N = N
         self.discretizer = make_discretizer(discretizer, self.joined_raw, N)
         self.tokens = self._to_device(self.discretizer.discretize(self.joined_raw).astype(smallest_integer(N)))
+
+    def fingerprint(self) -> str:
+        """A few words that other data, or other bins, would not have."""
+        checksum = zlib.crc32(self.tokens.cpu().numpy(), zlib.crc32(np.ascontiguousarray(self.path_lengths)))
+        return f'{len(self):,} windows with checksum {checksum:08x}'
 
     def gather(self, indices: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """A batch of windows: tokens, the tokens one further on, and which count in the loss.

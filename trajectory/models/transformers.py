@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from trajectory.models.attention import Dropout, attend, make_plan
 from trajectory.models.ein import EinLinear
 from trajectory.models.reading import read
 from trajectory.utils.layout import TransitionLayout
@@ -29,10 +30,11 @@ class CausalSelfAttention(nn.Module):
         self.query = nn.Linear(config.n_embd, config.n_embd)
         self.value = nn.Linear(config.n_embd, config.n_embd)
         self.proj = nn.Linear(config.n_embd, config.n_embd)
-        self.attn_drop = nn.Dropout(config.attn_pdrop)
-        self.resid_drop = nn.Dropout(config.resid_pdrop)
+        self.attn_drop = Dropout(config.attn_pdrop)
+        self.resid_drop = Dropout(config.resid_pdrop)
         self.n_head = config.n_head
         self.register_buffer('mask', self.visible(config).float()[None, None])
+        self._plans = {}    # by number of tokens
 
     @staticmethod
     def visible(config) -> Tensor:
@@ -43,18 +45,22 @@ class CausalSelfAttention(nn.Module):
         return visible
 
     def forward(self, x: Tensor) -> Tensor:
-        q, k, v = (self._split(layer(x)) for layer in (self.query, self.key, self.value))
-        visible = self.mask[0, 0, :x.shape[1], :x.shape[1]] > 0
-        if self.training and self.attn_drop.p > 0:  # the fused kernels have no dropout on a CPU
-            weights = (q * k.shape[-1] ** -0.5) @ k.transpose(-2, -1)                 # [ B x H x T x T ]
-            weights = weights.masked_fill(~visible, float('-inf')).softmax(dim=-1)
-            mixed = self.attn_drop(weights) @ v
+        layers = (self.query, self.key, self.value)
+        weight, bias = (torch.cat([getattr(layer, name) for layer in layers]) for name in ('weight', 'bias'))
+        qkv = F.linear(x, weight, bias).unflatten(-1, (3, self.n_head, -1))           # [ B x T x 3 x H x E/H ]
+        dropout = self.attn_drop.p if self.training else 0.0
+        if x.device.type == 'cpu' and self.training and dropout < 1:
+            mixed = attend(qkv, self._plan(x.shape[1]), dropout)                      # [ B x T x H x E/H ]
         else:
-            mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=visible)        # [ B x H x T x E/H ]
-        return self.resid_drop(self.proj(mixed.transpose(1, 2).flatten(2)))
+            q, k, v = qkv.transpose(1, 3).unbind(dim=2)                               # [ B x H x T x E/H ]
+            visible = self.mask[0, 0, :x.shape[1], :x.shape[1]] > 0
+            mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=visible, dropout_p=dropout).transpose(1, 2)
+        return self.resid_drop(self.proj(mixed.flatten(2)))
 
-    def _split(self, x):
-        return x.unflatten(-1, (self.n_head, -1)).transpose(1, 2)                     # [ B x H x T x E/H ]
+    def _plan(self, n_tokens):
+        if n_tokens not in self._plans:
+            self._plans[n_tokens] = make_plan(self.mask[0, 0, :n_tokens, :n_tokens] > 0)
+        return self._plans[n_tokens]
 
 
 class Block(nn.Module):
@@ -69,7 +75,7 @@ class Block(nn.Module):
             nn.Linear(config.n_embd, 4 * config.n_embd),
             nn.GELU(),
             nn.Linear(4 * config.n_embd, config.n_embd),
-            nn.Dropout(config.resid_pdrop),
+            Dropout(config.resid_pdrop),
         )
 
     attention = CausalSelfAttention
@@ -111,7 +117,7 @@ class GPT(nn.Module):
 
         self.tok_emb = nn.Embedding(config.vocab_size * config.transition_dim + 1, config.n_embd)
         self.pos_emb = nn.Parameter(torch.zeros(1, config.block_size, config.n_embd))
-        self.drop = nn.Dropout(config.embd_pdrop)
+        self.drop = Dropout(config.embd_pdrop)
         self.blocks = nn.Sequential(*[self.block(config) for _ in range(config.n_layer)])
         self.ln_f = nn.LayerNorm(config.n_embd)
         self.head = EinLinear(config.transition_dim, config.n_embd, config.vocab_size + 1, bias=False)
@@ -175,18 +181,20 @@ class GPT(nn.Module):
 
     def loss(self, logits: Tensor, targets: Tensor, mask: Tensor | None = None) -> Tensor:
         """Cross-entropy, weighted by column, averaged over all tokens: the masked ones count as zeros."""
-        losses = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction='none').view_as(targets)
-        columns = torch.arange(1, targets.shape[1] + 1, device=targets.device) % self.transition_dim
-        losses = losses * self.column_weights(targets.device, losses.dtype)[columns]
-        return (losses if mask is None else losses * mask).mean()
+        return (self.token_losses(logits, targets, mask) * self.token_weights(targets.shape[1], targets.device)).mean()
 
-    def column_weights(self, device, dtype) -> Tensor:
-        """[ D ]  how much each column counts in the loss."""
-        weights = torch.ones(self.transition_dim, device=device, dtype=dtype)
+    def token_losses(self, logits: Tensor, targets: Tensor, mask: Tensor | None = None) -> Tensor:
+        """[ B x T ]  cross-entropy of every token, unweighted; 0 where it is masked."""
+        losses = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction='none').view_as(targets)
+        return losses if mask is None else losses * mask
+
+    def token_weights(self, n_tokens: int, device) -> Tensor:
+        """[ T ]  how much each of the first `n_tokens` targets counts in the loss, by its column."""
+        weights = torch.ones(self.transition_dim, device=device)
         weights[self.layout.action] = self.action_weight
         weights[self.layout.reward] = self.reward_weight
         weights[self.layout.value] = self.value_weight
-        return weights
+        return weights[torch.arange(1, n_tokens + 1, device=device) % self.transition_dim]
 
     def configure_optimizers(self, train_config) -> torch.optim.AdamW:
         """AdamW; only the matrices of Linear and EinLinear decay.
@@ -198,7 +206,8 @@ class GPT(nn.Module):
             {'params': [p for p in self.parameters() if id(p) in decayed], 'weight_decay': train_config.weight_decay},
             {'params': [p for p in self.parameters() if id(p) not in decayed], 'weight_decay': 0.0},
         ]
-        return torch.optim.AdamW(groups, lr=train_config.learning_rate, betas=tuple(train_config.betas))
+        fused = self.pos_emb.device.type in ('cpu', 'cuda')
+        return torch.optim.AdamW(groups, lr=train_config.learning_rate, betas=tuple(train_config.betas), fused=fused)
 
 
 class GoalAttention(CausalSelfAttention):

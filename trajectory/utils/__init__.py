@@ -1,8 +1,10 @@
 """The floor of the house: settings, recipes, files, progress; it knows no other room."""
-from .arrays import normalize, resolve_device, set_device, to_device, to_img, to_np, to_torch
+from .arrays import normalize, peak_memory, resolve_device, set_device, to_device, to_img, to_np, to_torch
+from .checkpoints import Checkpoints, catch_signals, clear_run, find_checkpoint
 from .config import Config
 from .errors import InputError
 from .layout import TransitionLayout
+from .metrics import Metrics, need
 from .pretrained import TrainedModel
 from .progress import Progress, Silent
 from .rendering import make_renderer
@@ -14,18 +16,22 @@ from .serialization import (
     load_model,
     mkdir,
     read_json,
+    remove_partials,
     save_state,
     write_atomically,
     write_json,
 )
 from .setup import Flags, Parser, check_positive, check_share, run, set_seed, set_threads, watch
+from .team import join_team
 from .timer import Timer
 from .training import Trainer
 
 __all__ = [
+    'Checkpoints',
     'Config',
     'Flags',
     'InputError',
+    'Metrics',
     'Parser',
     'Progress',
     'Silent',
@@ -33,17 +39,24 @@ __all__ = [
     'TrainedModel',
     'Trainer',
     'TransitionLayout',
+    'catch_signals',
     'check_positive',
     'check_share',
+    'clear_run',
+    'find_checkpoint',
     'get_latest_epoch',
+    'join_team',
     'load_args',
     'load_config',
     'load_from_config',
     'load_model',
     'make_renderer',
     'mkdir',
+    'need',
     'normalize',
+    'peak_memory',
     'read_json',
+    'remove_partials',
     'resolve_device',
     'run',
     'save_state',

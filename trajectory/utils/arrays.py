@@ -1,4 +1,7 @@
 """Move numbers between numpy, torch, devices and pictures."""
+import resource
+import sys
+
 import numpy as np
 import torch
 
@@ -66,6 +69,14 @@ def resolve_device(name) -> torch.device:
             f'  Pass --device {present[-1]}, or --device auto for the fastest.'
         )
     return torch.device(name)
+
+
+def peak_memory(device: torch.device) -> int:
+    """The most bytes that this process has held at once: on a CUDA device, or in the machine's memory."""
+    if device.type == 'cuda':
+        return torch.cuda.max_memory_allocated(device)
+    largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return largest if sys.platform == 'darwin' else 1024 * largest
 
 
 def set_device(device) -> torch.device:

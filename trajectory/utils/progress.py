@@ -13,14 +13,15 @@ METER = '{desc}: {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_fmt}{postfix}
 class Progress:
     """A count towards `total`, reported to standard error with its rate and the time left.
 
-    `total` may be the sequence itself: `for path in Progress(paths, 'paths'): …` counts as it goes.
+    `total` may be the sequence itself: `for path in Progress(paths, 'paths'): …` counts as it goes. `done` of it were
+    counted before, and do not enter the rate.
     """
 
-    def __init__(self, total, name='Progress'):
+    def __init__(self, total, name='Progress', done=0):
         self._items = range(total) if isinstance(total, int) else total
         self._name = name
         self._params = {}
-        self._n = 0
+        self._n = self._done = done
         self._stream = sys.stderr
         self._on_terminal = self._stream.isatty()
         self._start = self._reported = time.monotonic()
@@ -68,6 +69,7 @@ class Progress:
         self._reported = time.monotonic()
         line = tqdm.format_meter(
             self._n, len(self._items), self._reported - self._start, prefix=self._name,
+            initial=self._done,
             postfix=', '.join(f'{name} {_short(value)}' for name, value in self._params.items()),
             ncols=shutil.get_terminal_size().columns if self._on_terminal else None,
             bar_format=None if self._on_terminal else METER,
@@ -79,7 +81,7 @@ class Progress:
 class Silent:
     """Takes the calls of `Progress` and says nothing."""
 
-    def __init__(self, total=0, name='Progress'):  # noqa: ARG002  the same call makes either
+    def __init__(self, total=0, name='Progress', done=0):  # noqa: ARG002  the same call makes either
         self._items = range(total) if isinstance(total, int) else total
 
     def update(self, params=None, n=1):

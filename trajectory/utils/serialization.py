@@ -2,13 +2,14 @@
 
 A run's folder is its interface: nothing in it has to be unpickled, and a file is complete or absent.
 """
+import io
 import json
 import os
 import re
 import secrets
 import zipfile
 from argparse import Namespace
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -44,8 +45,25 @@ def write_atomically(path):
         with open(partial, 'rb+') as written:
             os.fsync(written.fileno())
         os.replace(partial, path)
+    except OSError as error:
+        raise cannot_write(path, error) from error
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink()
+
+
+def cannot_write(path, error: OSError) -> InputError:
+    """What to tell the user when the disk is full or the folder closed."""
+    kept = 'what it held before is whole' if Path(path).exists() else 'it was not written'
+    return InputError(f'cannot write {path}: {error.strerror or error}; {kept}.\n'
+                      '  Free some space or open the folder, and give the same command again.')
+
+
+def remove_partials(folder):
+    """Delete what writers left that were killed at work."""
+    for path in Path(folder).glob('.*'):
+        if re.match(r'\.[0-9a-f]{8}\.', path.name):
+            path.unlink(missing_ok=True)
 
 
 def write_json(path, obj):
@@ -57,8 +75,15 @@ def write_json(path, obj):
 
 def save_state(model, path):
     """Write the weights of `model`, and nothing else, where `load_model` finds them."""
+    save_tensors(model.state_dict(), path)
+
+
+def save_tensors(state: dict, path):
+    """Write tensors, numbers and names in lists and dicts; `torch.load(path, weights_only=True)` reads them."""
+    buffer = io.BytesIO()       # torch's own writer does not say why a disk refuses
+    torch.save(state, buffer)
     with write_atomically(path) as partial:
-        torch.save(model.state_dict(), partial)
+        partial.write_bytes(buffer.getbuffer())
 
 # -------------------------------- reading --------------------------------- #
 

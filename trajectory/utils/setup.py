@@ -21,9 +21,11 @@ import numpy as np
 import torch
 from tap import Tap
 
+from .checkpoints import Stopped
 from .errors import InputError
 from .git_utils import get_git_rev, save_git_diff
 from .serialization import mkdir, write_json
+from .team import leave_team
 
 VERSIONS_TO_RECORD = ('torch', 'numpy', 'gymnasium', 'mujoco')
 LARGEST_SEED = 2**32 - 1    # numpy takes no more
@@ -221,7 +223,8 @@ class Parser(Flags):
 def run(main, parser_class, experiment):
     """Run a script: parse its flags, call `main(args)`, and end an error in the input with one message.
 
-    Exits with 2 after such an error, with 130 after Ctrl-C. Any other exception is a bug, and shown whole.
+    Exits with 2 after such an error, with 130 after Ctrl-C, with 143 where SIGTERM stopped a run that saved itself. Any
+    other exception is a bug, and shown whole.
     """
     parser = parser_class(description=sys.modules[main.__module__].__doc__)
     with log_to_stdout():
@@ -231,8 +234,12 @@ def run(main, parser_class, experiment):
             if parser.debug:
                 raise
             parser.error(error)
+        except Stopped as stopped:
+            parser.exit(128 + stopped.signum, f'\n{parser.prog}: {stopped}\n')
         except KeyboardInterrupt:
             parser.exit(130, f'\n{parser.prog}: interrupted\n')
+        finally:
+            leave_team()
 
 
 def suggest(parser, unknown) -> str:

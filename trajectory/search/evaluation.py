@@ -1,0 +1,50 @@
+"""See what a model is worth while it trains: plan a few episodes with it, and score them."""
+import numpy as np
+import torch
+
+from trajectory.datasets.environments import make_environment
+from trajectory.datasets.preprocessing import get_preprocess_fn
+from trajectory.search.core import beam_plan
+from trajectory.search.episodes import Episode
+from trajectory.search.utils import extract_actions
+
+
+@torch.no_grad()
+def plan_episodes(model, discretizer, source: tuple[str, str, str], n_episodes: int, settings, *,
+                  max_steps: int | None = None, seed: int = 0, stop=False) -> dict[str, float]:
+    """Act for some episodes together, with plans of a model; it draws from generators of its own.
+
+    source   : the environment's id, its physics, and the data set's name
+    settings : of planning: horizon, beam_width, n_expand, discount, percentile, max_context_transitions,
+               prefix_context, plan_freq, k_*, cdf_*
+    stop     : true once there is no time left; the episodes then end where they are
+    returns  : mean return, and mean score where the data set has one: a fraction, 1 as good as D4RL's expert
+    """
+    device = next(model.parameters()).device
+    was_training = model.training
+    model.eval()
+    window = model.block_size // model.transition_dim + 1
+    context = min(settings.max_context_transitions or window, window)
+    episodes = [
+        Episode(make_environment(*source), seed + k, discretizer, get_preprocess_fn(source[0]), device, context,
+                settings.prefix_context, max_steps)
+        for k in range(n_episodes)
+    ]
+    while not stop and (live := [episode for episode in episodes if not episode.over]):
+        if live[0].step % settings.plan_freq == 0:
+            sequences = beam_plan(
+                model, lambda probs: discretizer.value_fn(probs, settings.percentile),
+                [episode.prefix() for episode in live], settings.horizon, settings.beam_width, settings.n_expand,
+                model.observation_dim, model.action_dim, discount=settings.discount, max_context_transitions=context,
+                k_obs=settings.k_obs, k_act=settings.k_act, k_rew=settings.k_rew, cdf_obs=settings.cdf_obs,
+                cdf_act=settings.cdf_act, cdf_rew=settings.cdf_rew, verbose=False,
+                generator=[episode.generator for episode in live],
+            )
+            for episode, sequence in zip(live, sequences, strict=True):
+                episode.take(sequence)
+        for episode in live:
+            episode.act(extract_actions(episode.plan, model.observation_dim, model.action_dim, t=0))
+    model.train(was_training)
+    numbers = {'return': float(np.mean([episode.total_reward for episode in episodes]))}
+    scores = [episode.summary()['score'] for episode in episodes]
+    return numbers if None in scores else {**numbers, 'score': float(np.mean(scores))}
