@@ -4,7 +4,7 @@
 
 Full-size network, random weights and prefixes, a context of 5 transitions, 2 expansions. Prints one JSON line for
 each setting; times are medians, with the range of their repeats. `uncached` reads the window anew for every token;
-`as_reference` does so with attention as the reference computes it, step by step instead of in one fused kernel.
+`as_reference` does so with attention as the reference computes it, instead of in one fused kernel.
 Alone, a plan has `--threads` to itself; fifteen episodes share out as many among them.
 """
 import argparse
@@ -16,7 +16,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import torch
-from torch.nn.attention import SDPBackend, sdpa_kernel
+from plain import PlainGPT
 from torch.utils.flop_counter import FlopCounterMode
 
 from trajectory.models import GPT
@@ -47,17 +47,20 @@ def measure(name, device, rate, args):
     observation_dim, action_dim, beam_width, horizon, control_rate = SETTINGS[name]
     dim = observation_dim + action_dim + 2
     torch.manual_seed(0)
-    model = GPT(SimpleNamespace(
+    config = SimpleNamespace(
         vocab_size=N, block_size=10 * dim - 1, n_layer=4, n_head=4, n_embd=128, observation_dim=observation_dim,
         action_dim=action_dim, transition_dim=dim, action_weight=5, reward_weight=1, value_weight=1,
         embd_pdrop=0.1, resid_pdrop=0.1, attn_pdrop=0.1,
-    )).to(device).eval()
+    )
+    ours = GPT(config).to(device).eval()
+    plain = PlainGPT(config).to(device).eval()
+    plain.load_state_dict(ours.state_dict())
     discretizer = QuantileDiscretizer(np.random.default_rng(0).normal(size=(10_000, dim)), N)
     prefixes = torch.randint(N, (15, CONTEXT * dim + observation_dim), device=device)
 
     graphs = Graphs()
 
-    def plan(n_episodes=1, cached=True, n_threads=1):
+    def plan(n_episodes=1, cached=True, n_threads=1, model=ours):
         beam_plan(model, lambda probs: discretizer.value_fn(probs, 'mean'), list(prefixes[:n_episodes]), horizon,
                   beam_width, 2, observation_dim, action_dim, max_context_transitions=CONTEXT, k_obs=1,
                   cdf_act=0.6, verbose=False, cached=cached, n_threads=n_threads,
@@ -67,8 +70,7 @@ def measure(name, device, rate, args):
         plan()
     cached = seconds(plan, device, args.repeats)
     uncached = seconds(lambda: plan(cached=False), device, args.uncached_repeats, warm_up=False)
-    with sdpa_kernel(SDPBackend.MATH):
-        as_reference = seconds(lambda: plan(cached=False), device, args.uncached_repeats, warm_up=False)
+    as_reference = seconds(lambda: plan(cached=False, model=plain), device, args.uncached_repeats, warm_up=False)
     n_threads = args.together_threads if device.type == 'cpu' else 1
     set_threads(1 if n_threads > 1 else args.threads)
     together = seconds(lambda: plan(n_episodes=15, n_threads=n_threads), device, max(2, args.repeats // 2))

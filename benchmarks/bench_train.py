@@ -8,7 +8,6 @@ else the machine does hits all of them. Prints one JSON line for each; times are
 """
 import argparse
 import json
-import math
 import platform
 import statistics
 import time
@@ -16,44 +15,18 @@ from types import SimpleNamespace
 
 import numpy as np
 import torch
+from bench_plan import matrix_rate, rounded
+from plain import PlainGPT
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.bench_plan import matrix_rate, rounded
 from trajectory.datasets import DiscretizedDataset
 from trajectory.models import GPT
-from trajectory.models.transformers import Block, CausalSelfAttention
 from trajectory.utils import Config, Trainer, peak_memory, resolve_device, set_threads
 
 OBSERVATION_DIM, ACTION_DIM, TRANSITIONS, N = 17, 6, 10, 100
 DIM = OBSERVATION_DIM + ACTION_DIM + 2
 N_TOKENS = TRANSITIONS * DIM - 1
-
-
-class PlainAttention(CausalSelfAttention):
-    """Attention as the reference writes it."""
-
-    def __init__(self, config):
-        super().__init__(config)
-        self.attn_drop = nn.Dropout(config.attn_pdrop)
-
-    def forward(self, x):
-        n, n_tokens, width = x.shape
-        q, k, v = (layer(x).view(n, n_tokens, self.n_head, -1).transpose(1, 2)
-                   for layer in (self.query, self.key, self.value))
-        weights = (q @ k.transpose(-2, -1)) / math.sqrt(k.shape[-1])
-        weights = weights.masked_fill(self.mask[:, :, :n_tokens, :n_tokens] == 0, float('-inf')).softmax(dim=-1)
-        self._attn_map = weights.clone()
-        mixed = self.attn_drop(weights) @ v
-        return self.resid_drop(self.proj(mixed.transpose(1, 2).contiguous().view(n, n_tokens, width)))
-
-
-class PlainBlock(Block):
-    attention = PlainAttention
-
-
-class PlainGPT(GPT):
-    block = PlainBlock
 
 
 class PlainWindows(torch.utils.data.Dataset):
