@@ -62,7 +62,7 @@ def load_environment(name: str, dataset_path: str | Path | None = None):
         raise InputError(f"{path} does not say which environment it was recorded in (metadata/env), and '{name}' is no "
                          'D4RL name.\n  Add metadata/env = Hopper-v4, say, or name the data set as D4RL does: '
                          '--dataset hopper-medium-v2')
-    raise InputError(f"unknown data set '{name}'{_nearest(name)}.\n"
+    raise InputError(f"unknown data set '{name}'{_nearest(name)}\n"
                      f'  There are {", ".join(sorted(known_names()))}.\n'
                      '  Your own: --dataset NAME --dataset_path FILE.hdf5')
 
@@ -140,4 +140,4 @@ def _sources(metadata):
 
 def _nearest(name):
     close = difflib.get_close_matches(name, known_names(), n=1)
-    return f'; did you mean {close[0]}?' if close else ''
+    return f'; did you mean {close[0]}?' if close else '.'
