@@ -22,7 +22,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from trajectory.models import GPT
 from trajectory.search import beam_plan
 from trajectory.search.graphs import Graphs
-from trajectory.utils import resolve_device, set_threads
+from trajectory.utils import keep_freed_memory, resolve_device, set_threads
 from trajectory.utils.discretization import QuantileDiscretizer
 
 N = 100
@@ -37,6 +37,7 @@ SETTINGS = {  # observation_dim, action_dim, beam_width, horizon, actions the ro
 def main(args):
     device = resolve_device(args.device)
     set_threads(args.threads)
+    keep_freed_memory()
     rate = matrix_rate(device)
     for name in args.settings:
         print(json.dumps(measure(name, device, rate, args)), flush=True)

@@ -1,6 +1,7 @@
 """Settings arrive typed and in their order of strength, and what is wrong with them is said in one line."""
 import json
 import logging
+import platform
 import random
 import subprocess
 import sys
@@ -419,3 +420,28 @@ def test_a_script_that_has_ended_leaves_the_loggers_as_they_were():
     with utils.setup.log_to_stdout():
         assert logging.getLogger('trajectory').handlers != before[0]
     assert [logging.getLogger(name).handlers for name in ('trajectory', '__main__')] == before
+
+
+FAULTS = '''
+import resource
+from trajectory.utils import keep_freed_memory
+import torch
+
+def pages_paid_for():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(3):
+        [torch.ones(2 ** 21) for _ in range(10)]     # 80 MiB, freed at once
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+torch.set_num_threads(1)
+if KEEPS: assert keep_freed_memory()
+pages_paid_for()
+print(pages_paid_for())
+'''
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != 'glibc', reason='needs the C library of GNU')
+def test_freed_memory_is_kept():
+    pages = [int(subprocess.run([sys.executable, '-c', FAULTS.replace('KEEPS', keeps)], capture_output=True, text=True,
+                                check=True).stdout) for keeps in ('True', 'False')]
+    assert pages[0] < 100 < pages[1]

@@ -11,6 +11,7 @@ Exact, and no more work than the next prediction needs:
     L  layers      H  heads                E  embedding                  V  tokens to choose from
 """
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -115,42 +116,37 @@ class Decoder:
         if shared.shape[1] or self.model.n_goal:
             path, last = self._read_shared(shared, predicts=not own.shape[1])
             levels.append(Level(path, path[0].shape[3]))
-        n_kept = levels[0].n if levels else 0
-        for start, end in self._stretches(shared.shape[1], own.shape[1]):
+        *alike, rest = self._stretches(shared.shape[1], own.shape[1])
+        for start, end in alike:
             parent, tokens, node = _distinct(node, own[:, start:end])
-            is_last = end == own.shape[1]
-            hidden, n_keys = self._embed(tokens, shared.shape[1] + start, is_last)
-            before = [pair.index_select(2, parent) for pair in path] if path else None
-            path, last = self._read(hidden, n_keys, before, is_last)
+            hidden, n_keys = self._embed(tokens, shared.shape[1] + start, predicts=False)
+            path, _ = self._read(hidden, n_keys, _of_nodes(path, parent), predicts=False)
         if own.shape[1]:
-            levels.append(self._with_room(path, node, n_kept))
+            hidden, n_keys = self._embed(own[:, rest:], shared.shape[1] + rest, predicts=True)
+            path, last = self._read(hidden, n_keys, _of_nodes(path, node), predicts=True,
+                                    room=self.model.transition_dim)
+            n_kept = levels[0].n if levels else 0
+            pairs = [pair[:, :, :, n_kept:] for pair in path]
+            levels.append(Level(pairs, pairs[0].shape[3] - self.model.transition_dim))
+            node = torch.arange(n_rows, device=own.device)
         n_read = shared.shape[1] + own.shape[1]
         return self._logits(last, n_read)[node], Cache(tuple(levels), n_groups, n_rows, n_read)
 
     def _stretches(self, n_shared, n_own):
-        """Cut the rows' own tokens where candidates part: before each action."""
+        """Cut the rows' own tokens where candidates part, before each action, but not before the last.
+
+        returns : starts and ends of stretches that some rows may have in common, then the start of the rest
+        """
         observation_dim, dim = self.model.observation_dim, self.model.transition_dim
-        cuts = range((observation_dim - n_shared) % dim or dim, n_own, dim)
-        return list(zip([0, *cuts], [*cuts, n_own], strict=True)) if n_own else []
+        cuts = [0, *range((observation_dim - n_shared) % dim or dim, n_own, dim)]
+        cuts = cuts[:-1] or cuts
+        return [*pairwise(cuts), cuts[-1]]
 
     def _read_shared(self, shared, predicts):
-        hidden, n_keys = self._embed(shared, start=0, is_last=predicts)
+        hidden, n_keys = self._embed(shared, 0, predicts)
         if self.model.n_goal:
             hidden = torch.cat([self.model.embed_goal(self.goal), hidden], dim=1)
         return self._read(hidden, self.model.n_goal + n_keys, None, predicts, n_goal=self.model.n_goal)
-
-    def _with_room(self, path, node, n_kept):
-        """A level of every row's own tokens, in buffers that a transition more fits into.
-
-        path : L x [ 2 x H x nodes x n x E/H ], of which the first `n_kept` are not the row's own
-        """
-        n = path[0].shape[3] - n_kept
-        pairs = []
-        for pair in path:
-            buffer = pair.new_empty(2, self.n_head, len(node), n + self.model.transition_dim, pair.shape[-1])
-            buffer[:, :, :, :n] = pair[:, :, :, n_kept:].index_select(2, node)
-            pairs.append(buffer)
-        return Level(pairs, n)
 
     def _writable(self, cache):
         """The cache, its last level one that has room for a token of every row."""
@@ -162,21 +158,21 @@ class Decoder:
         empty = Level([weight.new_empty(shape) for _ in self.layers], 0)
         return replace(cache, levels=(*cache.levels, empty))
 
-    def _embed(self, tokens, start, is_last):
+    def _embed(self, tokens, start, predicts):
         """Embed all tokens but value columns, save the last one, if it predicts; say how many are worth a key."""
         n_tokens, n_kept, first = tokens.shape[1], self.model.transition_dim - 1, start % self.model.transition_dim
         n_keys = n_tokens - ((first + n_tokens) // self.model.transition_dim)
-        n_read = n_keys + (is_last and (first + n_tokens) % self.model.transition_dim == 0)
+        n_read = n_keys + (predicts and (first + n_tokens) % self.model.transition_dim == 0)
         places = first + torch.arange(n_read, device=tokens.device)  # a value column is the last of its transition
         read = (places + places // n_kept - first).clamp(max=n_tokens - 1)
         return self.model.embed(tokens, start)[:, read], n_keys
 
-    def _read(self, hidden, n_keys, before, predicts, n_goal=0):
+    def _read(self, hidden, n_keys, before, predicts, n_goal=0, room=0):
         """All layers over [ B x T x E ], a goal of `n_goal` tokens first.
 
         n_keys  : how many of the tokens, from the first on, are worth a key
         before  : L x [ 2 x H x B x n x E/H ]  keys and values of what comes before, if anything does
-        returns : the same and these tokens' behind them, and [ B x E ] the last token's output, if asked
+        returns : the same, these tokens' behind them, then room for more; [ B x E ] the last token's output, if asked
         """
         n_tokens = hidden.shape[1]
         visible = torch.ones(n_tokens, n_tokens, dtype=torch.bool, device=hidden.device).tril()
@@ -188,8 +184,9 @@ class Decoder:
             normed = F.layer_norm(hidden, hidden.shape[-1:], *layer.ln1)
             qkv = F.linear(normed, *layer.qkv).unflatten(-1, (3, self.n_head, -1)).permute(2, 3, 0, 1, 4)
             pair = qkv[1:, :, :, :n_keys]                                              # [ 2 x H x B x T x E/H ]
-            path.append(pair.contiguous() if before is None else torch.cat([before[number], pair], dim=3))
-            q, k, v = (x.transpose(0, 1) for x in (qkv[0], *path[-1]))                 # [ B x H x … x E/H ]
+            free = pair.new_empty(*pair.shape[:3], room, pair.shape[-1])
+            path.append(torch.cat([pair, free] if before is None else [before[number], pair, free], dim=3))
+            q, k, v = (x.transpose(0, 1) for x in (qkv[0], *path[-1][:, :, :, :visible.shape[1]]))   # [ B x H x … ]
             if is_top:
                 if not predicts:
                     break
@@ -249,6 +246,11 @@ def _arrange(block) -> _Layer:
         up=(mlp[0].weight, mlp[0].bias),
         down=(mlp[2].weight, mlp[2].bias),
     )
+
+
+def _of_nodes(path, nodes):
+    """Keys and values that lead to some nodes.    path, returns : L x [ 2 x H x nodes x n x E/H ], or nothing"""
+    return path and [pair.index_select(2, nodes) for pair in path]
 
 
 def _distinct(node, tokens):

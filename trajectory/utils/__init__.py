@@ -21,7 +21,7 @@ from .serialization import (
     write_atomically,
     write_json,
 )
-from .setup import Flags, Parser, check_positive, check_share, run, set_seed, set_threads, watch
+from .setup import Flags, Parser, check_positive, check_share, keep_freed_memory, run, set_seed, set_threads, watch
 from .team import join_team
 from .timer import Timer
 from .training import Trainer
@@ -46,6 +46,7 @@ __all__ = [
     'find_checkpoint',
     'get_latest_epoch',
     'join_team',
+    'keep_freed_memory',
     'load_args',
     'load_config',
     'load_from_config',

@@ -1,5 +1,4 @@
 """Move numbers between numpy, torch, devices and pictures."""
-import resource
 import sys
 
 import numpy as np
@@ -73,6 +72,8 @@ def resolve_device(name) -> torch.device:
 
 def peak_memory(device: torch.device) -> int:
     """The most bytes that this process has held at once: on a CUDA device, or in the machine's memory."""
+    import resource  # not on Windows
+
     if device.type == 'cuda':
         return torch.cuda.max_memory_allocated(device)
     largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
