@@ -17,6 +17,7 @@ from trajectory.utils.errors import InputError
 from trajectory.utils.serialization import write_atomically
 
 COLUMNS = {'observations': 2, 'actions': 2, 'rewards': 1, 'terminals': 1, 'timeouts': 1}  # name: dimensions
+BLOCK = 10_000      # rows that are read at a time, where none is kept
 
 _REMEDY = f"\n  D4RL's layout needs {', '.join(COLUMNS)}: see the top of trajectory/datasets/hdf5.py."
 
@@ -43,6 +44,18 @@ def read_metadata(path: str | Path) -> dict[str, str]:
         if not isinstance(group, h5py.Group):
             return {}
         return {name: _as_text(entry[()]) for name, entry in group.items() if isinstance(entry, h5py.Dataset)}
+
+
+def check_readable(path: str | Path) -> None:
+    """Read all that the file holds, whatever it is, and refuse the file if any of it cannot be read."""
+    import h5py
+
+    def read(_, entry):
+        if isinstance(entry, h5py.Dataset) and entry.shape:
+            for start in range(0, len(entry), BLOCK):
+                entry[start:start + BLOCK]
+    with _opened(path) as file:
+        file.visititems(read)
 
 
 def write_episodes(path: str | Path, columns: dict[str, np.ndarray], metadata: dict[str, object]) -> None:
