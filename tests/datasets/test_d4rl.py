@@ -205,7 +205,7 @@ def test_a_file_with_another_checksum_is_never_kept(folder, published):
     assert list(folder.iterdir()) == []
 
 
-@pytest.mark.parametrize('cut', [0, 100, 3000, -1])
+@pytest.mark.parametrize('cut', [0, 100, -500, -1])
 def test_a_file_of_unknown_checksum_that_is_not_whole_is_never_kept(folder, published, cut):
     published('hopper-medium-v2', content_of(folder)[:cut])
     with pytest.raises(InputError, match='is not a whole HDF5 file'):
@@ -215,7 +215,7 @@ def test_a_file_of_unknown_checksum_that_is_not_whole_is_never_kept(folder, publ
 
 def test_a_path_that_was_named_is_never_fetched(folder, published):
     server = published('hopper-medium-v2', content_of(folder))
-    with pytest.raises(InputError, match='elsewhere.hdf5 is not there'):
+    with pytest.raises(InputError, match=r'elsewhere.hdf5 is not there'):
         load_environment('hopper-medium-v2').get_dataset(folder / 'elsewhere.hdf5')
     assert server.paths == []
 

@@ -84,7 +84,7 @@ def _alone(path, what, remedy):
     try:
         yield
     finally:
-        Path(lock.lock_file).unlink(missing_ok=True)    # while it is held: who waits for it sees that, and makes another
+        Path(lock.lock_file).unlink(missing_ok=True)    # still held: who waits sees that it is gone
         lock.release()
 
 
