@@ -80,18 +80,21 @@ def read_metadata(path: str | Path) -> dict[str, str]:
     import h5py
 
     with _opened(path) as file:
-        group = file.get('metadata')
+        group = file['metadata'] if 'metadata' in list(file) else None
         if not isinstance(group, h5py.Group):
             return {}
-        return {name: _as_text(entry[()]) for name, entry in group.items() if isinstance(entry, h5py.Dataset)}
+        entries = {name: group[name] for name in group}     # get() and items() pass over what is damaged
+        return {name: _as_text(entry[()]) for name, entry in entries.items() if isinstance(entry, h5py.Dataset)}
 
 
 def check_readable(path: str | Path) -> None:
     """Read all that the file holds, whatever it is, and refuse the file if any of it cannot be read."""
     import h5py
 
-    def read(_, entry):
+    def read(name, entry):
         if isinstance(entry, h5py.Dataset) and entry.shape:
+            if _claims_too_much(entry):
+                raise OSError(f"'{name}' has shape {entry.shape}, far more than the file can hold")
             for start in range(0, len(entry), BLOCK):
                 entry[start:start + BLOCK]
 
@@ -102,7 +105,8 @@ def check_readable(path: str | Path) -> None:
 def write_episodes(path: str | Path, columns: dict[str, np.ndarray], metadata: dict[str, object]) -> None:
     """Write the five columns and their provenance; the file appears whole or not at all.
 
-    All of it is under checksums: the columns by gzip, the rest since HDF5 1.10. A byte that flips later is noticed.
+    Columns and structure are under checksums, gzip's and HDF5 1.10's, so that a byte that flips later is noticed; only
+    the words under `metadata/` are not.
     """
     import h5py
 
@@ -148,16 +152,16 @@ def _read_column(file, name, rank):
     """The values of a column, or the `Violation` that there are none."""
     import h5py
 
-    column = file.get(name)
-    if column is None:
+    if name not in list(file):
         return Violation(f"it has no '{name}'; it holds {', '.join(sorted(file)) or 'nothing'}")
+    column = file[name]
     if not isinstance(column, h5py.Dataset):
         return Violation(f"'{name}' is a group, expected a column", name)
     if column.dtype.kind not in 'fiub':
         return Violation(f"'{name}' holds {column.dtype}, expected numbers", name)
     if column.shape is None:
         return Violation(f"'{name}' is empty, expected numbers", name)
-    if column.nbytes > max(LARGEST_UNSTORED, LARGEST_RATIO * file.id.get_filesize()):
+    if _claims_too_much(column):
         return Violation(f"'{name}' has shape {column.shape}, far more than the file can hold", name)
     values = column[()]
     if rank == 1 and values.ndim == 2 and values.shape[1] == 1:
@@ -169,6 +173,10 @@ def _read_column(file, name, rank):
         return values
     with np.errstate(over='ignore'):  # what is too large becomes infinite
         return values.astype(np.float32, copy=False)
+
+
+def _claims_too_much(column):
+    return column.nbytes > max(LARGEST_UNSTORED, LARGEST_RATIO * column.file.id.get_filesize())
 
 
 def _find_bad_rows(name, column):
