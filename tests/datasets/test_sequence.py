@@ -99,6 +99,18 @@ def test_tokens_are_kept_in_the_smallest_integers():
     assert [smallest_integer(n) for n in (255, 256, 40_000)] == [np.uint8, np.int16, np.int32]
 
 
+@pytest.mark.parametrize('kind', [DiscretizedDataset, GoalDataset])
+def test_windows_from_disk_are_the_same_and_leave_no_file(kind, tmp_path):
+    in_memory, on_disk = (dataset_of(golden('dataset_step1'), kind) for _ in range(2))
+    on_disk.keep_on_disk(tmp_path / 'run')
+    indices = torch.arange(len(in_memory)).flip(0)
+    for found, expected in zip(on_disk.gather(indices), in_memory.gather(indices), strict=True):
+        assert torch.equal(found, expected)
+    assert on_disk.fingerprint() == in_memory.fingerprint()
+    np.testing.assert_array_equal(on_disk.joined_segmented, in_memory.joined_segmented)
+    assert not list((tmp_path / 'run').iterdir())
+
+
 @pytest.mark.parametrize('archive', ['dataset_step1', 'dataset_step2'])
 def test_targets_are_counted_without_being_gathered(archive):
     dataset = dataset_of(golden(archive))

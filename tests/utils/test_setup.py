@@ -341,6 +341,8 @@ SCRIPT = '''
 """Do something.
 
     python scripts/plan.py --horizon 3
+
+And so on.
 """
 import logging
 from trajectory import utils
@@ -434,7 +436,7 @@ def pages_paid_for():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
 torch.set_num_threads(1)
-if KEEPS: assert keep_freed_memory()
+assert keep_freed_memory()
 pages_paid_for()
 print(pages_paid_for())
 '''
@@ -442,6 +444,5 @@ print(pages_paid_for())
 
 @pytest.mark.skipif(platform.libc_ver()[0] != 'glibc', reason='needs the C library of GNU')
 def test_freed_memory_is_kept():
-    pages = [int(subprocess.run([sys.executable, '-c', FAULTS.replace('KEEPS', keeps)], capture_output=True, text=True,
-                                check=True).stdout) for keeps in ('True', 'False')]
-    assert pages[0] < 100 < pages[1]
+    done = subprocess.run([sys.executable, '-c', FAULTS], capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 100       # without it some 60,000, for what happens to lie behind them
