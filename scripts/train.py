@@ -14,7 +14,7 @@ from trajectory import utils
 from trajectory.datasets import DiscretizedDataset, load_environment
 from trajectory.datasets.recovery import describe_source
 from trajectory.models import GPT
-from trajectory.search.evaluation import plan_episodes
+from trajectory.search.evaluation import check_settings, plan_episodes
 from trajectory.utils.errors import InputError
 
 log = logging.getLogger(__name__)
@@ -76,6 +76,8 @@ def main(args):
         embd_pdrop=args.embd_pdrop, resid_pdrop=args.resid_pdrop, attn_pdrop=args.attn_pdrop,
     )
     model = model_config().to(device)
+    if args.eval_every is not None:
+        check_settings(plan_settings, model)
 
     # ------------------------------ trainer ------------------------------- #
     tokens_per_epoch = len(windows) * block_size
