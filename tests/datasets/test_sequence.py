@@ -94,6 +94,13 @@ def test_episodes_that_are_all_shorter_than_a_window_are_refused():
         dataset_of(golden('dataset_step1'), sequence_length=900, step=1)
 
 
+def test_episodes_of_one_step_have_no_windows():
+    arrays = golden('dataset_step1')
+    arrays['raw/timeouts'] = np.ones_like(arrays['raw/timeouts'])
+    with pytest.raises(InputError, match=r'each of the \d+ episodes ends at its first step'):
+        dataset_of(arrays, sequence_length=1, step=1)
+
+
 def test_tokens_are_kept_in_the_smallest_integers():
     assert dataset_of(golden('dataset_step1')).tokens.dtype == torch.uint8
     assert [smallest_integer(n) for n in (255, 256, 40_000)] == [np.uint8, np.int16, np.int32]

@@ -118,11 +118,15 @@ class SequenceDataset(torch.utils.data.Dataset):
 
     def _find_windows(self):
         """Where windows start: at every step of an episode but its last."""
-        if self.path_lengths.max(initial=0) < self.sequence_length:
+        longest = self.path_lengths.max(initial=0)
+        if longest < self.sequence_length:
             raise InputError(
-                f'the longest of {len(self.path_lengths):,} episodes has {self.path_lengths.max(initial=0)} steps, '
-                f'fewer than a window of {self.sequence_length}.\n  Pass a smaller --subsampled_sequence_length.'
+                f'the longest of {len(self.path_lengths):,} episodes has {longest} steps, fewer than a window of '
+                f'{self.sequence_length}.\n  Pass a smaller --subsampled_sequence_length.'
             )
+        if longest < 2:
+            raise InputError(f'each of the {len(self.path_lengths):,} episodes ends at its first step, and no window '
+                             'starts at a last one.\n  Record longer episodes.')
         n_windows = self.path_lengths - 1
         paths = np.repeat(np.arange(len(self.path_lengths)), n_windows)
         starts = np.arange(len(paths)) - np.repeat(np.cumsum(n_windows) - n_windows, n_windows)
