@@ -17,7 +17,7 @@ from plotting.read_results import Experiment, is_number, mean_and_error
 from plotting.scores import UNIFORM
 from plotting.table import OURS
 
-WIDTH = 5.6     # inches; 400 points, which a phone shows almost in their size
+WIDTH = 5.2     # inches; 374 points, which a phone shows almost in their size
 SERIES = ('#3a6db5', '#d9822b', '#2f8f6b', '#b5486a', '#7a5fb8', '#8a7a2e', '#2b93a8', '#8c5a3c')
 LINE_STYLES = ('solid', 'dashed', 'dotted', 'dashdot')  # for every further round of the colours
 
@@ -67,7 +67,7 @@ def draw_returns(name: str, experiments: list[Experiment], source: dict) -> Mark
                   markeredgewidth=0)
         axes.errorbar(mean, row, xerr=error, fmt='D', color=INK, markersize=4.5, elinewidth=1.6, capsize=3)
         axes.annotate(shorten(experiment.exp_name), (0, row), xycoords=('axes fraction', 'data'), xytext=(2, 7),
-                      textcoords='offset points', color=INK, fontsize=9, parse_math=False)
+                      textcoords='offset points', color=INK, fontsize=10, parse_math=False)
     axes.set_ylim(len(experiments) - 0.6, -0.85)
     axes.set_xlim(left=min(0, axes.get_xlim()[0]))
     axes.set_xlabel('return of an episode', color=FAINT_INK)

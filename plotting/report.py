@@ -18,7 +18,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import jinja2
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from plotting import figures, scores, table
 from plotting.plot import average_all, describe_settings
@@ -42,6 +42,11 @@ FEW_PLANS = 6       # videos of plans that are shown without being asked for
 ASIDE = {
     'experiment', 'dataset', 'config', 'restart', 'debug', 'logbase', 'exp_name', 'prefix', 'suffix', 'savepath',
     'commit', 'versions', 'verbose',
+}
+# those that tell how a training run was watched and kept, and leave its weights as they are
+UNFELT = {
+    'device', 'threads', 'dataset_path', 'log_freq', 'n_saves', 'save_minutes', 'save_steps', 'tensorboard', 'wandb', 'eval_every',
+    'eval_episodes', 'eval_steps',
 }
 
 
@@ -85,7 +90,7 @@ class Plans:
 
     @property
     def warnings(self) -> list[str]:
-        cut = [f'episodes were cut at {self.cut_at} steps: their returns and scores are not those of whole episodes'
+        cut = [f'Episodes were cut at {self.cut_at} steps: their returns and scores are not those of whole ones'
                ] if self.cut_at else []
         subject = f'{self.experiment.dataset} {self.name}: '
         return cut + [warning.removeprefix(subject) for warning in warnings_about(self.experiment)]
@@ -134,7 +139,7 @@ class DataSet:
         """The settings of a training run that not all of the data set share."""
         settled = [settings_of([other]) for other in self.trainings if other.settings]
         return {name: value for name, value in settings_of([run]).items()
-                if any(other.get(name) != value for other in settled)}
+                if name not in UNFELT and any(other.get(name) != value for other in settled)}
 
 # -------------------------------- contents --------------------------------- #
 
@@ -248,7 +253,7 @@ def render(logs: Path, page: Path, exp_name: str | None = None, budget: int = 0)
         trim_blocks=True, lstrip_blocks=True,
     )
     environment.filters.update(
-        decimals=decimals, link=lambda path: address_of(path, page), settings=settings_of, mean_and_error=mean_and_error,
+        decimals=decimals, breakable=breakable, link=lambda path: address_of(path, page), settings=settings_of, mean_and_error=mean_and_error,
     )
     text = environment.get_template('report.html').render(
         style=Markup((TEMPLATES / 'report.css').read_text(encoding='utf-8')),
@@ -256,8 +261,14 @@ def render(logs: Path, page: Path, exp_name: str | None = None, budget: int = 0)
         failures=group_failures([*trainings, *episodes]), films=films,
         published=compare_with_published([plans for data_set in data_sets for plans in data_set.plans]),
         table=table, scores=scores, figures=figures, few_plans=FEW_PLANS,
+        notes=list(dict.fromkeys(note for data_set in data_sets for plans in data_set.plans for note in plans.warnings)),
     )
     return text, films
+
+
+def breakable(name: str) -> Markup:
+    """A name that a narrow screen may break where it has a joint."""
+    return escape(name).replace('/', Markup('/<wbr>')).replace('_', Markup('_<wbr>'))
 
 
 def decimals(number, places: int = 0) -> str:

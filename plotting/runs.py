@@ -63,6 +63,10 @@ class Episode(Run):
     plan_videos: tuple[tuple[int, Path], ...]   # the step that each plan was made at
 
     @property
+    def is_filmed(self) -> bool:
+        return self.rollout_video is not None or bool(self.plan_videos)
+
+    @property
     def exp_name(self) -> str:
         """The experiment that this is a repetition of, named as `read_results.locate` does."""
         parent, _, last = self.name.rpartition('/')
@@ -115,7 +119,7 @@ def read_training(folder: Path, logbase: Path, files: set[str]) -> Training:
     asked = count_epochs(folder, known['settings'])
     if not files:
         problems.append('The folder is empty.')
-    elif not saved and 'model.safetensors' not in files:
+    elif not saved and 'model.safetensors' not in files and not problems:
         again = ' The same command goes on from resume.pt.' if 'resume.pt' in files else ''
         problems.append(f'No weights: training failed, was stopped, or is still before its first checkpoint.{again}')
     elif saved and asked is not None and max(saved) < asked:
@@ -135,7 +139,7 @@ def read_episode(folder: Path, logbase: Path, files: set[str]) -> Episode:
             known['dataset'] = clean(str(rollout.get('dataset') or known['dataset']))
         except InputError as error:
             problems.append(str(error))
-    else:
+    elif not problems:
         problems.append('No rollout.json: planning failed, was stopped, or is still under way.' if files
                         else 'The folder is empty.')
     if 'timing.json' in files:
