@@ -47,6 +47,7 @@ def draw_learning_curves(name: str, trainings) -> Markup | None:
             for heldout in top.lines[before + 1:]:
                 heldout.set(linewidth=0.7, markersize=4.5, markerfacecolor='none')
     dress(top, bottom)
+    bottom.locator_params(axis='x', nbins=6)
     names = ', '.join(run.name for run in trainings if run.metrics)
     return to_svg(figure, name, f'Loss and learning rate over the updates of {names}')
 
@@ -81,16 +82,16 @@ def draw_returns(name: str, experiments: list[Experiment], source: dict) -> Mark
 
 def draw_averages(name: str, averages: dict[str, float]) -> Markup:
     """The bars of `plot.py`, lying.    averages : {algorithm: 100 × score}"""
-    figure = Figure(figsize=(WIDTH, 0.3 + 0.3 * len(averages)), layout='constrained')
+    figure = Figure(figsize=(WIDTH, 0.3 + 0.32 * len(averages)), layout='constrained')
     axes = figure.add_subplot()
     special = {UNIFORM: UNIFORM_COLOR, 'TT': TT_COLOR, OURS: OURS_COLOR}
     bars = axes.barh(list(averages), averages.values(), height=0.7,
                      color=[special.get(algorithm, OTHERS_COLOR) for algorithm in averages])
-    axes.bar_label(bars, fmt='%.1f', padding=4, color=INK, fontsize=10)
+    axes.bar_label(bars, fmt='%.1f', padding=4, color=INK, fontsize=11)
     axes.invert_yaxis()
-    axes.margins(x=0.12)
+    axes.margins(x=0.14)
     axes.set_xticks([])
-    axes.tick_params(axis='y', labelcolor=INK, labelsize=10)
+    axes.tick_params(axis='y', labelcolor=INK, labelsize=11)
     strip(axes)
     shown = ', '.join(f'{algorithm} {average:.1f}' for algorithm, average in averages.items())
     return to_svg(figure, name, f'Average of 100 × score: {shown}')

@@ -20,6 +20,7 @@ MARKS = ('args.json', 'rollout.json', 'metrics.jsonl', 'model_config.json', 'mod
 WEIGHTS = re.compile(r'state_(\d+)\.pt')
 PLAN_VIDEO = re.compile(r'(\d+)_plan\.(mp4|png)')      # mazes are drawn as pictures
 ROLLOUT_VIDEOS = ('rollout.mp4', 'rollout.png')
+USUAL = {'gpt', 'plans'}     # how the names of runs begin, unless others are given
 NOT_RUNS = ('tensorboard', 'wandb')
 LOG_TAIL = 2 ** 16      # bytes of a sweep.log that are read
 
@@ -54,6 +55,12 @@ class Training(Run):
     source: dict            # of source.json
     epochs: int | None      # of the newest weights; None where nothing tells
 
+    @property
+    def heldout_loss(self) -> float | None:
+        """The newest one."""
+        return next((record['heldout_loss'] for record in reversed(self.metrics)
+                     if record.get('heldout_loss') is not None), None)
+
 
 @dataclass(frozen=True)
 class Episode(Run):
@@ -80,9 +87,9 @@ def find_runs(logbase: str | Path) -> tuple[list[Training], list[Episode]]:
     for folder, subfolders, files in os.walk(logbase):
         folder = Path(folder)
         subfolders[:] = sorted(name for name in subfolders if name not in NOT_RUNS and not name.startswith('.'))
-        depth = len(folder.relative_to(logbase).parts)
-        left_empty = depth > 1 and not files and not subfolders
-        is_plan = 'plans' in folder.relative_to(logbase).parts
+        parts = folder.relative_to(logbase).parts
+        is_plan = 'plans' in parts
+        left_empty = not USUAL.isdisjoint(parts[:-1]) and not files and not subfolders
         if left_empty or any(is_mark(name, is_plan) for name in files):
             kind, found = (read_episode, episodes) if is_plan else (read_training, trainings)
             found.append(kind(folder, logbase, set(files)))
@@ -186,7 +193,7 @@ def locate(folder: Path, logbase: Path, named) -> tuple[str, str]:
     if isinstance(named, str) and parts[:named.count('/') + 1] == tuple(named.split('/')):
         depth = named.count('/') + 1
     else:
-        depth = next((n for n, part in enumerate(parts) if part in ('gpt', 'plans')), min(1, len(parts)))
+        depth = next((n for n, part in enumerate(parts) if part in USUAL), min(1, len(parts)))
     dataset = '/'.join(parts[:depth]) or logbase.resolve().name
     return dataset, '/'.join(parts[depth:]) or dataset
 
