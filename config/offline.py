@@ -50,6 +50,11 @@ class Train:
         Literal['auto', 'float32', 'tf32', 'bfloat16'],
         "numbers to compute with; auto is the reference's: TF32 on CUDA devices that have it, else float32",
     ] = 'auto'
+    tokens_on: Flag[
+        Literal['auto', 'device', 'disk'],
+        'where tokens lie: on the device, or memory-mapped and read ahead; auto: on the device, if they fill at most '
+        'half of its memory',
+    ] = 'auto'
     compile: Flag[bool | None, 'compile the network before it trains; None does so on CUDA, where it pays'] = None
 
     # seeing it learn

@@ -17,8 +17,8 @@ from trajectory.datasets.recovery import open_environment, recover, save_beside
 from trajectory.search import beam_plan, extract_actions
 from trajectory.search.core import check_plan
 from trajectory.search.episodes import Episode
+from trajectory.search.evaluation import check_settings
 from trajectory.search.graphs import Graphs
-from trajectory.utils.errors import InputError
 from trajectory.utils.pretrained import TrainedModel
 
 log = logging.getLogger(__name__)
@@ -32,16 +32,10 @@ class Parser(utils.Parser):
 def main(args):
     # ------------------------------- setup -------------------------------- #
     device = utils.resolve_device(args.device)
-    for name in ('plan_freq', 'horizon', 'beam_width', 'n_expand', 'n_episodes', 'vis_freq', 'max_episode_steps',
-                 'threads'):
+    for name in ('n_episodes', 'vis_freq', 'max_episode_steps', 'threads'):
         if getattr(args, name) is not None:
             utils.check_positive(name, getattr(args, name))
-    for name in ('discount', 'percentile', 'cdf_obs', 'cdf_act', 'cdf_rew'):
-        if getattr(args, name) not in (None, 'mean'):
-            utils.check_share(name, getattr(args, name))
-    if args.plan_freq > args.horizon:
-        raise InputError(f'a plan of {args.horizon} transitions cannot be followed for {args.plan_freq} steps.\n'
-                         f'  Pass --plan_freq {args.horizon}, or less.')
+    check_settings(args)
     n_threads = 1  # which share the episodes; where one plans alone, torch may have more, but loses by it when busy
     if args.n_episodes > 1 and device.type == 'cpu':
         n_threads = args.threads or torch.get_num_threads()

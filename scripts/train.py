@@ -14,7 +14,7 @@ from trajectory import utils
 from trajectory.datasets import DiscretizedDataset, load_environment
 from trajectory.datasets.recovery import describe_source
 from trajectory.models import GPT
-from trajectory.search.evaluation import plan_episodes
+from trajectory.search.evaluation import check_settings, plan_episodes
 from trajectory.utils.errors import InputError
 
 log = logging.getLogger(__name__)
@@ -30,7 +30,7 @@ class Parser(utils.Parser):
 FREE_TO_CHANGE = {
     'restart', 'debug', 'config', 'experiment', 'savepath', 'logbase', 'exp_name', 'dataset_path', 'device', 'threads',
     'n_epochs', 'n_epochs_ref', 'n_saves', 'log_freq', 'save_minutes', 'save_steps', 'learning_rate', 'lr_decay',
-    'tensorboard', 'wandb', 'compile', 'eval_every', 'eval_episodes', 'eval_steps',
+    'tokens_on', 'tensorboard', 'wandb', 'compile', 'eval_every', 'eval_episodes', 'eval_steps',
 }
 
 
@@ -59,7 +59,7 @@ def main(args):
         'discount': args.discount, 'max_path_length': args.max_path_length, 'discretizer': args.discretizer,
     }
     data_config = utils.Config(DiscretizedDataset, verbose=False, **recipe)
-    dataset = data_config(env=env, device=device)
+    dataset = data_config(env=env, device='cpu')
     layout = dataset.layout
     windows, held_out = dataset.split(args.held_out, args.seed)
     log.info('%s transitions in %s episodes, return %.0f ± %.0f, from %s: tokens in %.1f s',
@@ -76,6 +76,8 @@ def main(args):
         embd_pdrop=args.embd_pdrop, resid_pdrop=args.resid_pdrop, attn_pdrop=args.attn_pdrop,
     )
     model = model_config().to(device)
+    if args.eval_every is not None:
+        check_settings(plan_settings, model)
 
     # ------------------------------ trainer ------------------------------- #
     tokens_per_epoch = len(windows) * block_size
@@ -120,6 +122,11 @@ def main(args):
             config.save(folder / f'{name}_config.json')
         dataset.discretizer.save(folder / 'discretizer.npz')
         utils.write_json(folder / 'source.json', describe_source(dataset))
+    if args.tokens_on == 'disk' or (args.tokens_on == 'auto' and 2 * dataset.n_bytes > utils.free_memory(device)):
+        dataset.keep_on_disk(folder)
+        log.info('tokens are read from disk, beside the step before')
+    else:
+        dataset.move_to(device)
     if state is None:
         trainer.save(model, checkpoints)
 

@@ -4,9 +4,26 @@ import torch
 
 from trajectory.datasets.environments import make_environment
 from trajectory.datasets.preprocessing import get_preprocess_fn
-from trajectory.search.core import beam_plan
+from trajectory.search.core import beam_plan, check_plan
 from trajectory.search.episodes import Episode
 from trajectory.search.utils import extract_actions
+from trajectory.utils import check_positive, check_share
+from trajectory.utils.errors import InputError
+
+
+def check_settings(settings, model=None) -> None:
+    """Refuse settings with which nobody can plan, or not with this model, before any work."""
+    for name in ('plan_freq', 'horizon', 'beam_width', 'n_expand'):
+        check_positive(name, getattr(settings, name))
+    for name in ('discount', 'percentile', 'cdf_obs', 'cdf_act', 'cdf_rew'):
+        if getattr(settings, name) not in (None, 'mean'):
+            check_share(name, getattr(settings, name))
+    if settings.plan_freq > settings.horizon:
+        raise InputError(f'a plan of {settings.horizon} transitions cannot be followed for {settings.plan_freq} '
+                         f'steps.\n  Pass --plan_freq {settings.horizon}, or less.')
+    if model is not None:
+        check_plan(model, model.layout, [], settings.horizon, settings.beam_width, settings.n_expand,
+                   _context(model, settings), settings.k_obs, settings.k_act, settings.k_rew)
 
 
 @torch.no_grad()
@@ -23,8 +40,7 @@ def plan_episodes(model, discretizer, source: tuple[str, str, str], n_episodes: 
     device = next(model.parameters()).device
     was_training = model.training
     model.eval()
-    window = model.block_size // model.transition_dim + 1
-    context = min(settings.max_context_transitions or window, window)
+    context = _context(model, settings)
     episodes = [
         Episode(make_environment(*source), seed + k, discretizer, get_preprocess_fn(source[0]), device, context,
                 settings.prefix_context, max_steps)
@@ -48,3 +64,9 @@ def plan_episodes(model, discretizer, source: tuple[str, str, str], n_episodes: 
     numbers = {'return': float(np.mean([episode.total_reward for episode in episodes]))}
     scores = [episode.summary()['score'] for episode in episodes]
     return numbers if None in scores else {**numbers, 'score': float(np.mean(scores))}
+
+
+def _context(model, settings):
+    """Transitions that the model sees: those asked for, or fewer, if its window is shorter."""
+    window = model.block_size // model.transition_dim + 1
+    return min(settings.max_context_transitions or window, window)
