@@ -138,14 +138,14 @@ class _opened:
 
     def __exit__(self, kind, error, traceback):
         self.file.close()
-        if isinstance(error, Exception) and not isinstance(error, InputError):
+        if isinstance(error, Exception) and not isinstance(error, (InputError, MemoryError)):
             raise InputError(self._damaged(error)) from error
 
     def _damaged(self, error):
         reason = str(error).partition('\n')[0] or type(error).__name__
         return (f'{self.path} ({self.path.stat().st_size:,} bytes) is not a whole HDF5 file: {reason}\n'
-                "  It may have been cut off on its way here: delete it, and copy or download it again (D4RL's own files "
-                'are, by the same command).')
+                '  It may have been cut off on its way here: delete it, and copy or download it again (the same '
+                "command does so with D4RL's own).")
 
 
 def _read_column(file, name, rank):
