@@ -63,16 +63,20 @@ def survey(path: str | Path) -> tuple[dict[str, np.ndarray], list[Violation]]:
                 violations.append(values)
             else:
                 columns[name] = values
+    return columns, violations + check_columns(columns)
+
+
+def check_columns(columns: dict[str, np.ndarray]) -> list[Violation]:
+    """What is wrong with columns that are there, and of the right rank."""
+    violations = [violation for name, column in columns.items() for violation in _find_bad_rows(name, column)]
     lengths = {name: len(column) for name, column in columns.items()}
     if len(set(lengths.values())) > 1:
         counted = ', '.join(f'{name} {length:,}' for name, length in lengths.items())
-        violations.append(Violation(f'the columns differ in length: {counted}',
-                                    remedy='Every step needs one row in each.'))
-    elif not any(lengths.values()) and not violations:
+        violations.insert(0, Violation(f'the columns differ in length: {counted}',
+                                       remedy='Every step needs one row in each.'))
+    elif columns and not any(lengths.values()):
         violations.append(Violation('it holds no steps', remedy='Record some: python scripts/collect.py --help'))
-    for name, column in columns.items():
-        violations += _find_bad_rows(name, column)
-    return columns, violations
+    return violations
 
 
 def read_metadata(path: str | Path) -> dict[str, str]:
