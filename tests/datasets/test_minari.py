@@ -1,14 +1,15 @@
 """Minari's data sets, created through Minari itself: what was recorded is learned from, and planned in where it was."""
 import json
-import shutil
+import sys
 
 import gymnasium
 import numpy as np
 import pytest
 from gymnasium.spaces import Box, Discrete
 
-minari = pytest.importorskip('minari', reason='Minari is not installed: pip install -e .[minari]')
+pytest.importorskip('minari', reason='Minari is not installed: pip install -e .[minari]')
 
+import minari
 from minari.data_collector import EpisodeBuffer
 
 from trajectory.datasets import DiscretizedDataset, load_environment
@@ -17,6 +18,8 @@ from trajectory.datasets.recovery import describe_source
 from trajectory.utils.errors import InputError
 
 NAME = 'minari:test/hopper/random-v0'
+# while a test creates a data set
+pytestmark = pytest.mark.filterwarnings('ignore:`eval_env` is set to None', 'ignore:env_spec is None')
 
 
 @pytest.fixture
@@ -57,7 +60,7 @@ def create(env, name=NAME, episodes=None, with_env=True, **metadata):
     if not with_env:
         metadata.update(observation_space=env.observation_space, action_space=env.action_space)
     minari.create_dataset_from_buffers(
-        name.removeprefix('minari:'), episodes, env=env if with_env else None, eval_env=env if with_env else None,
+        name.removeprefix('minari:'), episodes, env=env if with_env else None,
         algorithm_name='random', author='nobody', author_email='nobody@localhost', code_permalink='none',
         description='random actions', requirements=['gymnasium'], **metadata)
     return episodes
@@ -137,25 +140,19 @@ class Other(gymnasium.Env):
         self.action_space = action_space or Box(-1, 1, (1,))
 
     def reset(self, *, seed=None, options=None):
-        super().reset(seed=seed)
+        super().reset(seed=seed, options=options)
         return self.observation_space.sample(), {}
 
     def step(self, action):
+        assert self.action_space.contains(action)
         return self.observation_space.sample(), 0.0, False, False, {}
-
-
-@pytest.fixture
-def other_env():
-    gymnasium.register('Other-v0', entry_point=Other)
-    yield
-    del gymnasium.registry['Other-v0']
 
 
 @pytest.mark.usefixtures('root')
 def test_dictionaries_and_choices_are_refused():
     spaces = gymnasium.spaces.Dict(observation=Box(-1, 1, (2,)), achieved_goal=Box(-1, 1, (2,)))
     for number, (env, message) in enumerate((
-        (Other(observation_space=spaces), r'observations of .* are a Dict of achieved_goal, observation, expected rows'),
+        (Other(observation_space=spaces), 'observations of .* are a Dict of achieved_goal, observation, expected rows'),
         (Other(observation_space=Box(0, 1, (2, 2))), r'observations of .* are a Box of shape \(2, 2\), expected rows'),
         (Other(action_space=Discrete(3)), 'actions of .* are a Discrete, expected rows of numbers'),
     )):
@@ -164,14 +161,14 @@ def test_dictionaries_and_choices_are_refused():
             load_environment(f'minari:test/other-v{number}')
 
 
-@pytest.mark.usefixtures('root', 'other_env')
+@pytest.mark.usefixtures('root')
 def test_an_environment_that_cannot_be_made_is_named():
     create(make_hopper(), with_env=False)
     with pytest.raises(InputError, match='does not say which environment it was recorded in'):
         load_environment(NAME)
-    create(gymnasium.make('Other-v0'), 'minari:test/other-v0')
-    with pytest.raises(InputError, match="'Other-v0' is no robot of MuJoCo's"):
-        load_environment('minari:test/other-v0')
+    create(gymnasium.make('Pendulum-v1'), 'minari:test/pendulum-v0')
+    with pytest.raises(InputError, match="'Pendulum-v1' is no robot of MuJoCo's"):
+        load_environment('minari:test/pendulum-v0')
     create(gymnasium.wrappers.ClipReward(make_hopper(), 0, 1), 'minari:test/clipped-v0')
     with pytest.raises(InputError, match='was recorded in Hopper-v5 through ClipReward, which are not made here'):
         load_environment('minari:test/clipped-v0')
@@ -183,12 +180,32 @@ def test_an_environment_that_cannot_be_made_is_named():
 ])
 def test_settings_that_are_not_the_environments_are_refused(root, settings, message):
     create(make_hopper())
-    path = root / 'test/hopper/random-v0/data/metadata.json'
-    metadata = json.loads(path.read_text())
-    spec = json.loads(metadata['env_spec'])
-    path.write_text(json.dumps({**metadata, 'env_spec': json.dumps({**spec, 'kwargs': settings})}))
+    change_spec(root, kwargs=settings)
     with pytest.raises(InputError, match=message):
         load_environment(NAME)
+
+
+def change_spec(root, **changes):
+    """Let the data set say something else of its environment."""
+    path = root / 'test/hopper/random-v0/data/metadata.json'
+    metadata = json.loads(path.read_text())
+    spec = {**json.loads(metadata['env_spec']), **changes}
+    path.write_text(json.dumps({**metadata, 'env_spec': json.dumps(spec)}))
+
+
+@pytest.mark.parametrize(('changes', 'id'), [
+    ({'entry_point': 'antigravity:fly'}, 'Hopper-v5'),
+    ({'id': 'antigravity:Hopper-v5'}, None),
+])
+def test_no_data_set_chooses_what_runs(root, changes, id):
+    create(make_hopper())
+    change_spec(root, **changes)
+    if id is None:
+        with pytest.raises(InputError, match="'antigravity:Hopper-v5' is not an environment"):
+            load_environment(NAME)
+    else:
+        assert load_environment(NAME).id == id
+    assert 'antigravity' not in sys.modules
 
 
 @pytest.mark.usefixtures('root')
@@ -207,7 +224,6 @@ def test_a_damaged_data_set_is_named(root):
         path.write_bytes(content[:cut])
         with pytest.raises(InputError, match=f'{NAME} cannot be read: .*\n  Delete {root}/test/hopper/random-v0'):
             env.get_dataset()
-    shutil.rmtree(path.parent / 'metadata.json', ignore_errors=True)
     (path.parent / 'metadata.json').write_text('{')
     with pytest.raises(InputError, match=f'{NAME} cannot be read'):
         load_environment(NAME)
@@ -215,5 +231,5 @@ def test_a_damaged_data_set_is_named(root):
 
 @pytest.mark.usefixtures('root')
 def test_another_file_beside_it_is_refused(tmp_path):
-    with pytest.raises(InputError, match="names Minari's data, and .*x.hdf5 other"):
+    with pytest.raises(InputError, match=r"names Minari's data, and .*x.hdf5 other"):
         load_environment(NAME, tmp_path / 'x.hdf5')

@@ -21,7 +21,7 @@ def is_minari(name: str) -> bool:
 
 
 def load_minari_environment(name: str):
-    """The environment that a Minari data set was recorded in, stock, with the settings it had.    name : `minari:<id>`"""
+    """The environment that a data set was recorded in, stock, with the settings it had.    name : `minari:<id>`"""
     from trajectory.datasets.environments import make_environment
 
     dataset = _open(name)
