@@ -28,11 +28,12 @@ setup(
     ],
     extras_require={
         'collect': ['stable-baselines3>=2.4'],
+        'minari': ['minari[hdf5,hf]>=0.5.3'],
         'hub': ['huggingface_hub>=0.30'],
         'tensorboard': ['tensorboard>=2.16'],
         'wandb': ['wandb>=0.17'],
         'test': [
-            'pytest>=8', 'huggingface_hub>=0.30',
+            'pytest>=8', 'huggingface_hub>=0.30', 'minari[hdf5,hf]>=0.5.3',
             'transformers>=4.30,<4.58',     # the last to have this model
             'playwright>=1.45',             # drives a Chromium of the system, where there is one
         ],
