@@ -11,7 +11,7 @@ from pathlib import Path
 from types import ModuleType
 
 from trajectory.utils.errors import InputError
-from trajectory.utils.serialization import load_args, load_config
+from trajectory.utils.serialization import get_latest_epoch, load_args, load_config, read_json
 from trajectory.utils.training import count_epochs
 
 ROOT = Path(__file__).resolve().parents[2]      # of the code, which holds the scripts
@@ -24,6 +24,8 @@ class Sweep:
     params_to_sweep : {setting: its values}, of which every combination is tried; settings that change together
                       stand in one key, {('seed', 'exp_name'): [(1, 'gpt/1'), (2, 'gpt/2')]}
     default_params  : {setting: its value}, the same in all variants; all others are as `config` and the data set say
+
+    A name in braces stands for that setting's value in the variant: 'exp_name': 'gpt/seed_{seed}'.
     """
 
     params_to_sweep: Mapping = field(default_factory=dict)
@@ -32,7 +34,9 @@ class Sweep:
     def combinations(self) -> list[dict]:
         """The settings of each variant, the last key changing fastest."""
         choices = [[_pair(names, value) for value in values] for names, values in self.params_to_sweep.items()]
-        return [{**self.default_params, **dict(itertools.chain(*choice))} for choice in itertools.product(*choices)]
+        swept = [dict(itertools.chain(*choice)) for choice in itertools.product(*choices)]
+        return [_fill_in({**settings, **{name: value for name, value in self.default_params.items()
+                                         if name not in settings}}) for settings in swept]
 
     def change(self, changes: Mapping[str, list]) -> 'Sweep':
         """The same sweep with other values for some settings; several values are swept, a single one is fixed."""
@@ -85,13 +89,18 @@ class Variant:
             if any(before.get(name) != value for name, value in self.settled.items()):
                 return False
             if self.needs is not None:
-                return all((folder / 'rollout.json').exists() for folder in self.results)
+                return all(self._was_planned(folder) for folder in self.results)
             windows = load_config(self.folder, 'trainer_config')['warmup_tokens'] // load_config(
                 self.folder, 'model_config')['block_size']      # the warm-up lasts for one epoch
             last = count_epochs(windows, self.n_epochs, self.n_epochs_ref)
         except (InputError, KeyError, ZeroDivisionError):       # not begun, or cut off before it wrote its recipes
             return False
         return (self.folder / f'state_{last}.pt').exists() and (self.folder / 'learning_curve.png').exists()
+
+    def _was_planned(self, folder: Path) -> bool:
+        """Whether an episode lies there, of the model as it is now."""
+        epoch = read_json(folder / 'rollout.json')['gpt_epoch']
+        return self.settled['gpt_epoch'] != 'latest' or not self.needs.is_dir() or epoch == get_latest_epoch(self.needs)
 
 
 def expand(script: ModuleType, sweep: Sweep) -> list[Variant]:
@@ -133,6 +142,19 @@ def make_variant(script: ModuleType, settings: Mapping) -> Variant:
         None if loadpath is None else Path(args.logbase, args.dataset, loadpath), json.loads(json.dumps(settled)),
         getattr(args, 'n_epochs', None), getattr(args, 'n_epochs_ref', None),
     )
+
+
+def _fill_in(settings: dict) -> dict:
+    """Replace names in braces by the values that these settings have."""
+    filled = dict(settings)
+    for name, value in settings.items():
+        if isinstance(value, str) and '{' in value:
+            try:
+                filled[name] = value.format(**settings)
+            except (KeyError, ValueError, IndexError) as error:
+                raise InputError(f'{name} is {value!r}, and braces name settings of the sweep: {", ".join(settings)}.\n'
+                                 f'  Sweep or set what it names, or leave the braces out.') from error
+    return filled
 
 
 def _pair(names, value) -> list[tuple]:
