@@ -90,9 +90,9 @@ class Variant:
                 return False
             if self.needs is not None:
                 return all(self._was_planned(folder) for folder in self.results)
-            windows = load_config(self.folder, 'trainer_config')['warmup_tokens'] // load_config(
-                self.folder, 'model_config')['block_size']      # the warm-up lasts for one epoch
-            last = count_epochs(windows, self.n_epochs, self.n_epochs_ref)
+            trainer, model = (load_config(self.folder, f'{name}_config.json') for name in ('trainer', 'model'))
+            n_windows = trainer['warmup_tokens'] // model['block_size']     # the warm-up lasts for one epoch
+            last = count_epochs(n_windows, self.n_epochs, self.n_epochs_ref)
         except (InputError, KeyError, ZeroDivisionError):       # not begun, or cut off before it wrote its recipes
             return False
         return (self.folder / f'state_{last}.pt').exists() and (self.folder / 'learning_curve.png').exists()

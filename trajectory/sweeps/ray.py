@@ -2,12 +2,13 @@
 
 A variant is a task; it is tried again, and goes on where it was, when its worker or its machine dies.
 """
+import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from trajectory.sweeps.description import ROOT, Variant
-from trajectory.sweeps.work import Killed, Outcome, run_variant
+from trajectory.sweeps.work import Killed, Outcome, environment, run_variant
 from trajectory.utils.errors import InputError
 
 OBJECT_STORE_BYTES = 10 ** 8    # variants and their ends are small
@@ -24,19 +25,20 @@ def run(variants: list[Variant], workers: int | None = None, retries: int = 0, g
     """
     ray = import_ray()
     address = address or os.environ.get('RAY_ADDRESS')
-    alone = {} if address else {
-        'num_cpus': None if workers is None else workers * cpus, 'object_store_memory': OBJECT_STORE_BYTES,
-    }
-    os.environ.setdefault('RAY_USAGE_STATS_ENABLED', '0')
-    ray.init(address, include_dashboard=False if alone else None, log_to_driver=False, logging_level='error',
-             runtime_env={'env_vars': {'PYTHONPATH': str(ROOT)}}, **alone)
+    quiet = {'log_to_driver': False, 'logging_level': 'error'}
+    if address:
+        ray.init(address, runtime_env={'env_vars': {'PYTHONPATH': str(ROOT)}}, **quiet)
+    else:
+        os.environ.update(environment({'RAY_USAGE_STATS_ENABLED': '0'}))    # which the workers inherit
+        ray.init(num_cpus=None if workers is None else math.ceil(workers * cpus), include_dashboard=False,
+                 object_store_memory=OBJECT_STORE_BYTES, **quiet)
     try:
         present = ray.cluster_resources()
         gpus = min(1, present.get('GPU', 0)) if gpus is None else gpus
-        if alone and gpus > present.get('GPU', 0):
+        if not address and gpus > present.get('GPU', 0):
             raise InputError(f'a variant is to have {gpus} GPUs, and this machine has {present.get("GPU", 0):.0f}.\n'
                              '  Pass --gpus 0, or --address of a cluster that has some.')
-        task = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=retries, max_calls=1,
+        task = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=retries, max_calls=0,
                           retry_exceptions=[Killed])(run_variant)
         pending = {task.remote(variant, Path.cwd()): variant for variant in variants}
         while pending:
