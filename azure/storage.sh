@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Say which storage account and container are meant, from the environment; sourced by the commands beside it.
 #
 # AZURE_STORAGE_CONTAINER, and AZURE_STORAGE_CONNECTION_STRING or, where an identity signs in, AZURE_STORAGE_ACCOUNT.

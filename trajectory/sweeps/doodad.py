@@ -2,6 +2,7 @@
 
 doodad is installed from its repository. The package that PyPI has under this name is another one, and is refused.
 """
+import runpy
 import shlex
 import subprocess
 import sys
@@ -23,6 +24,7 @@ def run(variants: list[Variant], config_path: Path, region: str | None = None, g
     log_path    : folder of the results in the storage container
     """
     sweep_function = import_sweep_function()
+    runpy.run_path(str(config_path))['check']()     # its own words for what is missing, before anything starts
     chosen = {'azure_region': region, 'gpu_model': gpu_model}
     sweep_function(
         remote_fn, {'command': [[variant.script, *variant.flags] for variant in variants]}, default_params={},
