@@ -13,12 +13,19 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))    # before this fo
 
 from config import table
 from scripts import plan, train
-from trajectory import utils
-from trajectory.sweeps import Parser, Sweep, launch
+from trajectory import sweeps, utils
+from trajectory.sweeps import Sweep, launch
+
+
+class Parser(sweeps.Parser):
+    n_models: int = 5       # models for each data set
+    n_episodes: int = 3     # episodes planned with each model
 
 
 def main(args):
-    stages = [(train, Sweep(table.train)), (plan, Sweep(table.plan))]
+    for name in ('n_models', 'n_episodes'):
+        utils.check_positive(name, getattr(args, name))
+    stages = [(train, Sweep(table.train(args.n_models))), (plan, Sweep(table.plan(args.n_models, args.n_episodes)))]
     return launch(args, stages, Path(__file__).with_name('config.py'))
 
 

@@ -27,8 +27,8 @@ SMALL = {
     'max_episode_steps': 5, 'renderer': None,
 }
 SECRETS = {name: f'secret-{name.lower()}' for name in ('AZURE_CLIENT_SECRET', 'AZURE_STORAGE_CONNECTION_STRING')}
-FAILING = 'walker2d-medium-v2/gpt/table/3'
-PATIENCE = 300      # seconds
+FAILING = 'walker2d-medium-v2/gpt/table/2'
+PATIENCE = 900      # seconds, on a machine that is busy
 
 
 def record(path, environment, n_steps=200):
@@ -75,38 +75,38 @@ def sweep(tmp_path_factory):
     (logbase / FAILING / 'resume.pt').write_text('not a checkpoint')
     flags = [word for name, value in SMALL.items() for word in (f'--{name}', str(value))]
     command = [sys.executable, 'azure/launch_table.py', '--dataset', *(f'{robot}-medium-v2' for robot in ROBOTS),
-               '--logbase', str(logbase), *flags, '--engine', 'ray', '--workers', '2']
+               '--n_models', '3', '--n_episodes', '2', '--logbase', str(logbase), *flags, '--engine', 'ray',
+               '--workers', '2']
     environment = {**os.environ, **SECRETS, 'D4RL_DATASET_DIR': str(data), 'RAY_TMPDIR': scratch}
     environment.pop('RAY_ADDRESS', None)
 
-    def start(*more):
-        return subprocess.Popen([*command, *more], cwd=ROOT, env=environment, stdout=subprocess.PIPE,
+    def start():
+        return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE,
                                 stderr=subprocess.STDOUT, text=True)
 
     first, seen, deadline = start(), {}, time.monotonic() + PATIENCE
-    while len(seen) < 4 and first.poll() is None and time.monotonic() < deadline:
+    while len(seen) < 3 and first.poll() is None and time.monotonic() < deadline:
         time.sleep(0.02)
         seen.update(training_processes(logbase))
-    killed, process = list(seen.items())[-1]        # the fourth to begin
+    killed, process = list(seen.items())[-1]        # the third to begin
     os.kill(parent_of(process), signal.SIGKILL)
     said = [first.communicate(timeout=PATIENCE)[0]]
     codes = [first.returncode]
 
     (logbase / FAILING / 'resume.pt').unlink()
     moment = time.time()
-    for more in ((), ('--dry_run',)):
-        process = start(*more)
-        said.append(process.communicate(timeout=PATIENCE)[0])
-        codes.append(process.returncode)
+    second = start()
+    said.append(second.communicate(timeout=PATIENCE)[0])
+    codes.append(second.returncode)
     return SimpleNamespace(logbase=logbase, said=said, codes=codes, killed=killed, moment=moment, scratch=scratch)
 
 
 def test_a_killed_worker_and_a_failing_variant_hold_up_nobody(sweep):
     assert sweep.codes[0] == 1
-    assert sweep.said[0].endswith('18 done, 2 failed\n'), sweep.said[0]
+    assert sweep.said[0].endswith('10 done, 2 failed\n'), sweep.said[0]
     assert re.search(rf'failed +\S+{FAILING}\n +train.py: error: \S+/resume.pt cannot be read: .+\n'
                      rf' +\S+{FAILING}/sweep.log\n', sweep.said[0])
-    assert re.search(rf'failed +\S+/walker2d-medium-v2/plans/table/\S+/9\n +not started: \S+{FAILING} is not trained\n',
+    assert re.search(rf'failed +\S+/walker2d-medium-v2/plans/table/\S+/4\n +not started: \S+{FAILING} is not trained\n',
                      sweep.said[0])
 
 
@@ -120,23 +120,22 @@ def test_the_killed_run_was_started_again(sweep):
 
 def test_a_second_start_does_only_what_is_missing(sweep):
     assert sweep.codes[1] == 0
-    assert sweep.said[1].endswith('2 done, 18 skipped\n'), sweep.said[1]
+    assert sweep.said[1].endswith('2 done, 10 skipped\n'), sweep.said[1]
     touched = {path.parent.name for path in sweep.logbase.glob('**/sweep.log')
                if path.stat().st_mtime > sweep.moment}
-    assert touched == {'3', '9'}
-    assert sweep.said[2].count('# finished: python scripts/') == len(sweep.said[2].splitlines()) == 20
+    assert touched == {'2', '4'}
 
 
 def test_the_results_become_the_table(sweep, capsys):
     for experiment in load_results(sweep.logbase):
-        assert len(experiment.rollouts) == 15, experiment
-        assert len({rollout['seed'] for rollout in experiment.rollouts}) == 15
-        assert len(set(experiment.returns)) > 5, 'models and episodes differ'
+        assert len(experiment.rollouts) == 6, experiment
+        assert len({rollout['seed'] for rollout in experiment.rollouts}) == 6
+        assert len(set(experiment.returns)) > 2, 'models and episodes differ'
     table.main(['--results', str(sweep.logbase), '--exp_name', 'plans/table/*'])
     said = capsys.readouterr().out
     medium = [line for line in said.splitlines() if line.startswith('Medium & ')]
     assert [line.count('$-$') for line in medium if 'Hopper' in line or 'Walker2d' in line] == [0, 0]
-    assert '%   hopper-medium-v2 plans/table/freq1_H2_beam4: n = 15, environment Hopper-v4, physics d4rl' in said
+    assert '%   hopper-medium-v2 plans/table/freq1_H2_beam4: n = 6, environment Hopper-v4, physics d4rl' in said
     assert 'beware' not in said
 
 
