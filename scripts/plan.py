@@ -29,6 +29,13 @@ class Parser(utils.Parser):
     config: str = 'config.offline'                 # module with the settings
 
 
+# settings that do not change what is planned
+FREE_TO_CHANGE = {
+    'debug', 'config', 'experiment', 'savepath', 'logbase', 'dataset_path', 'device', 'threads', 'n_episodes',
+    'renderer', 'n_videos', 'vis_freq', 'verbose',
+}
+
+
 def main(args):
     # ------------------------------- setup -------------------------------- #
     device = utils.resolve_device(args.device)

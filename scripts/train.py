@@ -88,7 +88,7 @@ def main(args):
         precision=args.precision, compile=args.compile,
     )
     trainer = trainer_config(team)
-    n_epochs = int(1e6 / len(windows) * args.n_epochs_ref) if args.n_epochs is None else args.n_epochs
+    n_epochs = utils.count_epochs(len(windows), args.n_epochs, args.n_epochs_ref)
     if n_epochs < 1:
         raise InputError(f'{len(windows):,} windows and n_epochs_ref = {args.n_epochs_ref} make {n_epochs} epochs.\n'
                          '  Pass --n_epochs 1, or more.')
