@@ -64,13 +64,13 @@ def run(variants: list[Variant], folder: Path, workers: int | None = None, retri
 
 def reason(job) -> str:
     """What is wrong with a job that ended, or nothing."""
-    try:
-        error = job.exception()
-    except Exception as lost:       # submitit's own, for a job that left nothing
-        error = lost
+    from submitit.core.utils import UncompletedJobError
+
+    error = job.exception()
     if error is None:
         return job.result()
-    return next(line for line in [*reversed(str(error).splitlines()), type(error).__name__] if line.strip())
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return ' '.join(lines[:2]) if isinstance(error, UncompletedJobError) else lines[-1]     # it left nothing; it raised
 
 
 def import_submitit():
