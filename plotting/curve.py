@@ -12,6 +12,7 @@ from pathlib import Path
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from plotting.pictures import save_picture
 from trajectory.utils.errors import InputError
 
 REQUIRED = ('epoch', 'step', 'tokens', 'loss', 'learning_rate')
@@ -89,8 +90,7 @@ def draw_learning_curve(metrics_path: str | Path, savepath: str | Path) -> None:
         axes.spines[['left', 'bottom']].set_color('#b8bec7')
         axes.tick_params(length=0, labelcolor=FAINT_INK)
 
-    Path(savepath).parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(savepath, dpi=160)
+    save_picture(figure, savepath, dpi=160)
 
 
 def main(argv=None):
