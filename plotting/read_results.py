@@ -9,6 +9,7 @@ import json
 import math
 import re
 import statistics
+import sys
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections import defaultdict
 from dataclasses import dataclass
@@ -63,7 +64,7 @@ def load_result(path: str | Path) -> dict:
     except OSError as error:
         raise InputError(f'cannot read {path}: {error.strerror}.\n'
                          '  Pass a rollout.json, as scripts/plan.py writes it.') from error
-    except ValueError as error:  # not JSON, or not even text
+    except (ValueError, RecursionError) as error:  # not JSON, or not even text
         raise InputError(f'{path} is not valid JSON: {error}.\n  Delete it, or plan again.') from error
     if not isinstance(result, dict):
         raise InputError(f'{path} holds a {type(result).__name__}, expected an object with the keys '
@@ -126,7 +127,8 @@ def locate(path: Path, logbase: Path) -> tuple[str, str]:
 
 
 def is_number(value) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    is_real = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return is_real and abs(value) <= sys.float_info.max
 
 # ------------------------------- statistics ------------------------------- #
 

@@ -11,8 +11,8 @@
 
 Needs `pip install -e .[collect]`. Snapshots stay under `--snapshots`; a second start trains only what is missing.
 """
-import json
 import logging
+import tempfile
 from importlib.metadata import version
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from trajectory import utils
 from trajectory.datasets.catalogue import ROBOTS, reference_returns
 from trajectory.datasets.hdf5 import COLUMNS, write_episodes
 from trajectory.utils.errors import InputError
+from trajectory.utils.serialization import cannot_write
 
 log = logging.getLogger(__name__)
 
@@ -93,6 +94,14 @@ def check(args):
         raise InputError('nowhere to write; name a file: --savepath FILE.hdf5')
     if not Path(args.savepath).parent.is_dir():
         raise InputError(f'the folder {Path(args.savepath).parent} is not there; make it, or pass another --savepath')
+    if Path(args.savepath).is_dir():
+        raise InputError(f'{args.savepath} is a folder; name a file: --savepath FILE.hdf5')
+    try:
+        tempfile.TemporaryFile(dir=Path(args.savepath).parent).close()      # to know before the hours of training
+    except OSError as error:
+        raise cannot_write(args.savepath, error) from error
+    if not args.quality:
+        raise InputError(f'no quality is named; there are: {", ".join(QUALITIES)}')
     for name, choices in (('robot', ROBOTS), ('agent', AGENTS)):
         if getattr(args, name) not in choices:
             raise InputError(f"unknown {name} '{getattr(args, name)}'; there are: {', '.join(choices)}")
@@ -123,16 +132,14 @@ def train(args, env, folder):
 
     kind = getattr(stable_baselines3, args.agent)
     rows = folder / 'evaluations.json'
-    evaluations = json.loads(rows.read_text()) if rows.exists() else []
+    evaluations = utils.read_json(rows) if rows.exists() else []
     start = evaluations[-1]['steps'] if evaluations else 0
     if evaluations and (start >= args.train_steps or enough(env, args.quality, evaluations)):
         return [row for row in evaluations if row['steps'] <= args.train_steps]
 
-    utils.mkdir(folder)
+    utils.mkdir(folder, flag='--snapshots')
     if evaluations:
-        agent = kind.load(folder / f'steps{start}', env, device='cpu')
-        if args.agent == 'SAC':
-            agent.load_replay_buffer(folder / 'replay')
+        agent = load_snapshot(args.agent, folder, start, env, with_replay=args.agent == 'SAC')
     else:
         agent = kind('MlpPolicy', env, seed=args.seed, device='cpu', **AGENTS[args.agent])
     judge = Monitor(make_environment(env.id, args.physics))
@@ -169,18 +176,29 @@ def is_medium(env, row):
 
 def record(args, env, folder, evaluations, quality, n_transitions, seed):
     """`n_transitions` steps of the asked quality.    returns : the columns, and the policy in words"""
-    import stable_baselines3
-
     choices = {'random': lambda: evaluations[0],
                'expert': lambda: max(evaluations, key=lambda row: row['mean_return'])}
     chosen = choices.get(quality, lambda: first_medium(env, evaluations))()
     words = f'{args.agent} after {chosen["steps"]:,} steps (return {chosen["mean_return"]:.0f})'
-    agent = getattr(stable_baselines3, args.agent).load(folder / f'steps{chosen["steps"]}', device='cpu')
+    agent = load_snapshot(args.agent, folder, chosen['steps'], with_replay=quality == 'medium-replay')
     if quality == 'medium-replay':
-        agent.load_replay_buffer(folder / 'replay')
         return replayed(agent.replay_buffer, chosen['steps'], n_transitions), f'replay buffer of {words}'
     utils.set_seed(seed)
     return rollouts(env, lambda observation: agent.predict(observation)[0], n_transitions, seed), f'{words}, sampled'
+
+
+def load_snapshot(kind, folder, steps, env=None, with_replay=False):
+    """The agent as it was after so many steps, and on request with all that it has seen."""
+    import stable_baselines3
+
+    try:
+        agent = getattr(stable_baselines3, kind).load(folder / f'steps{steps}', env, device='cpu')
+        if with_replay:
+            agent.load_replay_buffer(folder / 'replay')
+    except Exception as error:      # damaged archives make the readers raise nearly anything
+        raise InputError(f'the snapshot {folder}/steps{steps} cannot be read: {error or type(error).__name__}.\n'
+                         '  Delete its folder, to train again; or pass another --snapshots.') from error
+    return agent
 
 
 def first_medium(env, evaluations):
