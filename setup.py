@@ -24,6 +24,7 @@ setup(
         'gitpython>=3.1',
         'tqdm>=4.66',
         'safetensors>=0.4',
+        'filelock>=3.24.2',             # the first whose locks may be deleted while they are held
     ],
     extras_require={
         'collect': ['stable-baselines3>=2.4'],

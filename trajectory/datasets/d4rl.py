@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from trajectory.datasets.catalogue import ROBOTS, Record, d4rl_catalogue, robot_of
-from trajectory.datasets.hdf5 import read_metadata
+from trajectory.datasets.hdf5 import check_readable, read_metadata
+from trajectory.utils.download import download
 from trajectory.utils.errors import InputError
 
 BUNDLED = Path(__file__).parents[2] / 'data'  # recorded with scripts/collect.py
@@ -99,12 +100,25 @@ def known_names() -> list[str]:
     return [name for name in d4rl_catalogue() if robot_of(name)] + [path.stem for path in BUNDLED.glob('*.hdf5')]
 
 
+def fetch(record: Record, path: Path) -> Path:
+    """The file of a D4RL data set, downloaded to `path` if it is not there yet, and verified.
+
+    It comes from D4RL's host, or from the one that `D4RL_MIRROR` puts in its place: `https://host/folder`, to which the
+    file's name is added; or several such, which are asked in turn. Where size and checksum are not known, all that the
+    file holds is read once.
+    """
+    mirrors = os.environ.get('D4RL_MIRROR', '').split()
+    urls = [f'{mirror.rstrip("/")}/{record.file}' for mirror in mirrors] or [record.url]
+    return download(urls, path, what=record.name, remedy=explain_missing(path, record), n_bytes=record.bytes,
+                    sha256=record.sha256, check=None if record.sha256 else check_readable)
+
+
 def explain_missing(path: Path, record: Record) -> str:
     """What to fetch, and where to put it."""
     facts = f' ({record.bytes:,} bytes, sha256 {record.sha256})' if record.sha256 else ''
-    return (f'{record.name} is not on this machine: {path} is missing.\n'
-            f'  Fetch {record.url}{facts}\n  and put it there; or set D4RL_DATASET_DIR to the folder that holds '
-            f'{record.file}; or pass --dataset_path FILE.hdf5')
+    return (f'  Where there is a network, fetch {record.url}{facts}\n'
+            f'  and put it here: {path}; or set D4RL_DATASET_DIR to the folder that holds {record.file};\n'
+            '  or name a host that has a copy: D4RL_MIRROR=https://host/folder; or pass --dataset_path FILE.hdf5')
 
 
 def qlearning_dataset_with_timeouts(env, dataset: dict | None = None, terminate_on_end: bool = False) -> dict:

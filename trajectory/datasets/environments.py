@@ -11,7 +11,7 @@ import numpy as np
 from gymnasium.envs.mujoco.mujoco_env import MujocoEnv
 
 from trajectory.datasets.catalogue import ROBOTS, d4rl_catalogue, reference_returns
-from trajectory.datasets.d4rl import explain_missing
+from trajectory.datasets.d4rl import fetch
 from trajectory.datasets.hdf5 import read_episodes
 from trajectory.datasets.physics import restore_mujoco_210
 from trajectory.utils.errors import InputError
@@ -63,12 +63,15 @@ class OfflineEnvironment(gymnasium.Wrapper):
         return None if low is None else (episode_return - low) / (high - low)
 
     def get_dataset(self, h5path: str | Path | None = None) -> dict[str, np.ndarray]:
-        """The recorded steps, as D4RL lays them out: one row a step, episodes end to end."""
+        """The recorded steps, as D4RL lays them out: one row a step, episodes end to end.
+
+        A file of D4RL's that is not on this machine is downloaded.
+        """
         path = Path(h5path or self.dataset_path or '')
         if not path.name:
             raise InputError(f'{self.name} names no recorded data; pass a file: --dataset_path FILE.hdf5')
-        if not path.exists() and self.name in d4rl_catalogue():
-            raise InputError(explain_missing(path, d4rl_catalogue()[self.name]))
+        if h5path is None and not path.exists() and self.name in d4rl_catalogue():
+            fetch(d4rl_catalogue()[self.name], path)
         return read_episodes(path)
 
     def state_vector(self) -> np.ndarray:
