@@ -49,6 +49,11 @@ class OfflineEnvironment(gymnasium.Wrapper):
             self.observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (D4RL_ANT_DIM,))
 
     @property
+    def has_goals(self) -> bool:
+        """Whether there is a place to reach, and `reset(options={'goal': 'random'})` draws another."""
+        return self.walls is not None
+
+    @property
     def robot(self) -> MujocoEnv:
         """The bare simulation: model, data, and a step that no clock counts."""
         return self.unwrapped
@@ -103,25 +108,29 @@ def make_environment(id: str, physics: str, name: str | None = None, dataset_pat
         return make_task(id, name or id, dataset_path)
     if physics == 'd4rl' and id not in {f'{robot}-v4' for robot in ROBOTS.values()}:
         raise InputError(f'{id} has no D4RL physics; {", ".join(f"{robot}-v4" for robot in ROBOTS.values())} have')
-    env = _make_quietly(id)
+    env = _make_robot(id)
     if physics == 'd4rl':
         _swap_physics(env.unwrapped)
     return OfflineEnvironment(env, name or id, physics, dataset_path)
 
 
-def _make_quietly(id):
+def make_quietly(id: str, **settings) -> gymnasium.Env:
     """`gymnasium.make`, less its advice to move to `-v5`, whose rewards are not D4RL's."""
     with warnings.catch_warnings():
         warnings.filterwarnings('ignore', message='.*out of date.*')
-        try:
-            if ':' in id:  # Gymnasium would import the module before the colon: a file must not choose what runs
-                raise gymnasium.error.NameNotFound('an id names no module')
-            env = gymnasium.make(id, max_episode_steps=MAX_EPISODE_STEPS)
-        except (gymnasium.error.Error, ImportError) as error:
-            raise InputError(
-                f"'{id}' is not an environment that Gymnasium can make here: {error}\n"
-                '  Install what provides it, or correct metadata/env in the data set.'
-            ) from error
+        return gymnasium.make(id, **settings)
+
+
+def _make_robot(id):
+    try:
+        if ':' in id:  # Gymnasium would import the module before the colon: a file must not choose what runs
+            raise gymnasium.error.NameNotFound('an id names no module')
+        env = make_quietly(id, max_episode_steps=MAX_EPISODE_STEPS)
+    except (gymnasium.error.Error, ImportError) as error:
+        raise InputError(
+            f"'{id}' is not an environment that Gymnasium can make here: {error}\n"
+            '  Install what provides it, or correct metadata/env in the data set.'
+        ) from error
     if not isinstance(env.unwrapped, MujocoEnv):
         raise InputError(f"'{id}' is no robot of MuJoCo's, whose state could be read.\n"
                          '  Name one that is: Hopper-v4, say.')

@@ -21,7 +21,7 @@ import gymnasium
 import numpy as np
 from gymnasium.envs.mujoco.mujoco_env import MujocoEnv
 
-from trajectory.datasets.environments import OfflineEnvironment
+from trajectory.datasets.environments import OfflineEnvironment, make_quietly
 from trajectory.utils.errors import InputError
 
 MAPS = {  # '#' a wall; the first row and column are 0
@@ -70,28 +70,30 @@ class Maze(OfflineEnvironment):
     goal  : [ x, y ]    cells : [ cells x 2 ], the middles of where one can be    walls : [ walls x 2 ]
     """
 
-    def __init__(self, env: gymnasium.Env, id: str, data: str, dataset_path: Path | None, to_xy):
-        """to_xy : of rows and columns, [ … x 2 ], the coordinates that D4RL has for the middles of cells"""
+    id_there: str           # of the environment in gymnasium-robotics
+    ends_at_goal = False
+
+    def __init__(self, id: str, data: str, dataset_path: Path | None, layout: str, max_episode_steps: int):
+        is_wall = np.array([[cell == '#' for cell in row] for row in MAPS[layout]])
+        env = make_quietly(self.id_there, maze_map=self.turn(is_wall).astype(int).tolist(),
+                           max_episode_steps=max_episode_steps)
         super().__init__(env, data, 'stock', dataset_path)
         self.id = id
         Path(self.unwrapped.tmp_xml_file_path).unlink(missing_ok=True)      # else it stays for good
-        maze = self.unwrapped.maze
-        self.wall_side = float(maze.maze_size_scaling)
-        is_wall = self._turned_back(np.array(maze.maze_map) == 1)
-        self.walls, self.cells = to_xy(np.argwhere(is_wall)), to_xy(np.argwhere(~is_wall))
-        here = np.array(maze.cell_rowcol_to_xy((0, 0)))                     # the map's corner, top left, there
-        self._shift = to_xy(np.array(self._corner(is_wall.shape))) - here
-        self._rewards_nearness = 'dense' in id
+        self.places = np.argwhere(~is_wall)                                 # rows and columns
+        self.cells, self.walls = self.to_xy(self.places), self.to_xy(np.argwhere(is_wall))
+        self.wall_side = float(self.unwrapped.maze.maze_size_scaling)
+        self._shift = self.to_xy((np.array(is_wall.shape) - 1) / 2)         # of what is its origin, the map's middle
+        self._rewards_nearness = '-dense-' in id
         self._is_own_goal = True
-        width = self.robot.model.nq + self.robot.model.nv
-        self.observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (width,))
+        self.observation_space = gymnasium.spaces.Box(-np.inf, np.inf, self.state_vector().shape)
 
     def reset(self, *, seed=None, options=None):
         """Begin as D4RL does.    options : {'goal': 'random'} for a goal other than D4RL's, drawn as D4RL draws them"""
         self.env.reset(seed=seed)
         rng = self.unwrapped.np_random
         self._is_own_goal = (options or {}).get('goal') != 'random'
-        self.goal = self._own_goal(rng) if self._is_own_goal else self._random_place(rng)
+        self.goal = self._own_goal(rng) if self._is_own_goal else self.random_place(rng)
         self.unwrapped.goal = self.goal - self._shift
         self.unwrapped.update_target_site_pos()
         self.set_state(*self._start(rng))
@@ -102,8 +104,6 @@ class Maze(OfflineEnvironment):
         success = self._is_there()
         reward = np.exp(-self._distance()) if self._rewards_nearness else float(success)
         return self.observe(), float(reward), self.ends_at_goal and success, truncated, {**info, 'success': success}
-
-    ends_at_goal = False
 
     def state_vector(self) -> np.ndarray:
         state = self.robot.state_vector()
@@ -117,6 +117,11 @@ class Maze(OfflineEnvironment):
 
     def observe(self) -> np.ndarray:
         return self.state_vector()
+
+    def observe_goal(self) -> np.ndarray:
+        """What is to be seen at the goal: the robot there, as it is built and at rest."""
+        robot = self.robot
+        return np.concatenate([self.goal, robot.init_qpos[2:], np.zeros(robot.model.nv)])
 
     def get_normalized_score(self, episode_return: float) -> float | None:
         """None for an episode with another goal than D4RL's too."""
@@ -132,14 +137,11 @@ class Maze(OfflineEnvironment):
 class PointMaze(Maze):
     """Maze2d: a ball that two forces push, [ x, y, speed along x, speed along y ], in cells of 1."""
 
+    id_there = 'PointMaze_UMaze-v3'
+
     def __init__(self, id: str, data: str, dataset_path: Path | None):
         layout = id.removeprefix('maze2d-').rsplit('-', 1)[0].removesuffix('-dense')
-        cells = np.array([[int(cell == '#') for cell in row] for row in MAPS[layout]])
-        env = gymnasium.make('PointMaze_UMaze-v3', maze_map=cells.T[::-1].tolist(), disable_env_checker=True,
-                             max_episode_steps=POINT_STEPS[layout.removeprefix('eval-')])
-        # D4RL's ball hangs at 1.2 where its walls count from 1, so a cell's middle has coordinates of 0.2 less
-        super().__init__(env, id, data, dataset_path, to_xy=lambda rowcol: rowcol - 0.2)
-        self._places = np.argwhere(cells == 0)
+        super().__init__(id, data, dataset_path, layout, POINT_STEPS[layout.removeprefix('eval-')])
         self._own_place = np.array(POINT_GOALS[layout], dtype=float)
 
     @property
@@ -147,58 +149,60 @@ class PointMaze(Maze):
         return self.unwrapped.point_env
 
     @staticmethod
-    def _turned_back(cells):
-        return cells[::-1].T
+    def turn(cells: np.ndarray) -> np.ndarray:
+        """The map that makes x grow down its rows, and y along them."""
+        return cells.T[::-1]
 
     @staticmethod
-    def _corner(shape):
-        return 0, shape[1] - 1
+    def to_xy(places: np.ndarray) -> np.ndarray:
+        """The middles of cells; D4RL's ball hangs at 1.2 where its walls count from 1.    places : [ … x 2 ]"""
+        return places - 0.2
+
+    def random_place(self, rng: np.random.Generator) -> np.ndarray:
+        """[ x, y ]  where D4RL begins, and what it takes for a goal where one is to be drawn."""
+        return rng.choice(self.places) + rng.uniform(-0.1, 0.1, size=2)
 
     def _own_goal(self, _):
         return self._own_place
 
-    def _random_place(self, rng):
-        return rng.choice(self._places) + rng.uniform(-0.1, 0.1, size=2)
-
     def _start(self, rng):
-        return self._random_place(rng), 0.1 * rng.standard_normal(2)
+        return self.random_place(rng), 0.1 * rng.standard_normal(2)
 
 
 class AntMaze(Maze):
     """AntMaze: an ant of 29 columns, 15 positions and 14 velocities, in cells of 4, its start's middle the origin."""
 
+    id_there = 'AntMaze_UMaze-v4'
     ends_at_goal = True
 
     def __init__(self, id: str, data: str, dataset_path: Path | None):
         layout = id.split('-')[1]
-        cells = np.array([[int(cell == '#') for cell in row] for row in MAPS[layout]])
-        env = gymnasium.make('AntMaze_UMaze-v4', maze_map=cells[::-1].tolist(), disable_env_checker=True,
-                             max_episode_steps=ANT_STEPS[layout])
-        to_xy = lambda rowcol: 4.0 * (rowcol - np.array(ANT_START))[..., ::-1]      # noqa: E731
-        super().__init__(env, id, data, dataset_path, to_xy)
-        self._own_place = to_xy(np.array(ANT_GOALS[layout]))
+        super().__init__(id, data, dataset_path, layout, ANT_STEPS[layout])
+        self._own_place = np.array(ANT_GOALS[layout])
 
     @property
     def robot(self) -> MujocoEnv:
         return self.unwrapped.ant_env
 
     @staticmethod
-    def _turned_back(cells):
+    def turn(cells: np.ndarray) -> np.ndarray:
+        """The map that makes x grow along its rows, and y down them."""
         return cells[::-1]
 
     @staticmethod
-    def _corner(shape):
-        return shape[0] - 1, 0
+    def to_xy(places: np.ndarray) -> np.ndarray:
+        """The middles of cells.    places : [ … x 2 ]"""
+        return 4.0 * (places - np.array(ANT_START))[..., ::-1]
+
+    def random_place(self, rng: np.random.Generator) -> np.ndarray:
+        """[ x, y ]  of a goal where one is to be drawn."""
+        return self._near(rng.choice(self.places), rng)
 
     def _own_goal(self, rng):
         return self._near(self._own_place, rng)
 
-    def _random_place(self, rng):
-        return self._near(rng.choice(self.cells), rng)
-
     def _near(self, place, rng):
-        near = place + rng.uniform(0, 1, size=2) + rng.uniform(0, 0.5, size=2)
-        return np.maximum(near, 0)
+        return np.maximum(self.to_xy(place) + rng.uniform(0, 1, size=2) + rng.uniform(0, 0.5, size=2), 0)
 
     def _start(self, rng):
         robot = self.robot
@@ -218,8 +222,8 @@ class Kitchen(OfflineEnvironment):
         from gymnasium_robotics.envs.franka_kitchen.kitchen_env import OBS_ELEMENT_GOALS, OBS_ELEMENT_INDICES
 
         tasks = KITCHEN_TASKS[id.split('-')[1]]
-        env = gymnasium.make('FrankaKitchen-v1', tasks_to_complete=list(tasks), robot_noise_ratio=KITCHEN_NOISE,
-                             max_episode_steps=KITCHEN_STEPS, disable_env_checker=True)
+        env = make_quietly('FrankaKitchen-v1', tasks_to_complete=list(tasks), robot_noise_ratio=KITCHEN_NOISE,
+                           max_episode_steps=KITCHEN_STEPS)
         super().__init__(env, data, 'stock', dataset_path)
         self.id = id
         self._goals = np.zeros(self.robot.model.nq)
