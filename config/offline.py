@@ -17,6 +17,9 @@ name_plan = watch([('prefix', ''), ('plan_freq', 'freq'), ('horizon', 'H'), ('be
 class Train:
     # data
     dataset_path: Flag[str | None, 'HDF5 file to train on, instead of the one the name stands for'] = None
+    backend: Flag[
+        Literal['mujoco', 'd4rl'], "who simulates: today's MuJoCo, or D4RL's own environments, where they are installed"
+    ] = 'mujoco'
     N: Flag[int, 'bins per dimension'] = 100
     discretizer: Flag[
         Literal['QuantileDiscretizer', 'UniformDiscretizer'], 'bins of equal counts, or of equal widths'
@@ -104,6 +107,9 @@ class Plan:
     cdf_rew: Flag[float | None, 'drop the unlikeliest reward and value tokens, of this in all'] = None
 
     # episode
+    backend: Flag[
+        Literal['mujoco', 'd4rl'], "who simulates: today's MuJoCo, or D4RL's own environments, where they are installed"
+    ] = 'mujoco'
     n_episodes: Flag[int, 'episodes to plan; episode k gets seed + k and folder suffix + k'] = 1
     max_episode_steps: Flag[int | None, 'steps to cut an episode at; None: the limit it has'] = None
     goal: Flag[

@@ -67,14 +67,12 @@ def main(args):
     # ---------------------------- environments ---------------------------- #
     hold = trained.data['step'] if trained.data else 1
     episodes = [
-        Episode(open_environment(trained, args.dataset), args.seed + k, discretizer,
+        Episode(open_environment(trained, args.dataset, args.backend), args.seed + k, discretizer,
                 get_preprocess_fn(source['environment']), device, args.max_context_transitions,
                 args.prefix_context, args.max_episode_steps, hold=hold, goal=args.goal)
         for k in range(args.n_episodes)
     ]
-    if gpt.n_goal and not episodes[0].env.has_goals:
-        raise InputError(f'the model was told of a goal, and {source["environment"]} has none.\n'
-                         '  Plan with a model that was trained without --goal_conditioned.')
+    goals = torch.stack([episode.goal() for episode in episodes]) if gpt.n_goal else None
     renderers = [utils.make_renderer(args.renderer if k < args.n_videos else None, episode.env)
                  for k, episode in enumerate(episodes)]
     folders = [args.prepare_folder(repetition=k) for k in range(args.n_episodes)]
@@ -90,8 +88,7 @@ def main(args):
             if turn % args.plan_freq == 0:
                 prefixes = [episodes[k].prefix() for k in live]
                 if gpt.n_goal:
-                    goals = torch.stack([episodes[k].goal() for k in live])
-                    sequences = goal_plan(gpt, prefixes, args.horizon, args.beam_width, goals,
+                    sequences = goal_plan(gpt, prefixes, args.horizon, args.beam_width, goals[live],
                                           args.max_context_transitions, n_threads=n_threads)
                 else:
                     sequences = beam_plan(

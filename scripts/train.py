@@ -52,7 +52,9 @@ def main(args):
 
     # ------------------------------- data --------------------------------- #
     started = time.perf_counter()
-    env = load_environment(args.dataset, args.dataset_path)
+    env = load_environment(args.dataset, args.dataset_path, args.backend)
+    if args.eval_every is not None and args.backend == 'd4rl':
+        raise InputError("--eval_every plans in today's MuJoCo only.\n  Leave it out, or --backend d4rl.")
     recipe = {
         'env': args.dataset, 'N': args.N, 'penalty': args.termination_penalty,
         'sequence_length': args.subsampled_sequence_length * args.step, 'step': args.step,

@@ -30,16 +30,21 @@ def suppress_output():
         yield
 
 
-def load_environment(name: str, dataset_path: str | Path | None = None):
+def load_environment(name: str, dataset_path: str | Path | None = None, backend: str = 'mujoco'):
     """The environment that a data set belongs to, an `OfflineEnvironment`.
 
     name         : a D4RL data set (`hopper-medium-v2`), a data set under `data/`, or a Gymnasium id (`Hopper-v4`)
     dataset_path : the HDF5 file, where it is not the one that the name stands for
+    backend      : `mujoco` for today's simulator, `d4rl` for D4RL's own environments, where they are installed
 
     A file that names its environment (`metadata/env`) is taken at its word: with the physics it names
     (`metadata/physics`), or stock. A D4RL name means D4RL's physics, but for the mazes and kitchens, which are stock:
     `trajectory/datasets/robotics.py` says how they differ.
     """
+    if backend == 'd4rl':
+        from trajectory.datasets.old_stack import make_old_environment
+
+        return make_old_environment(name, dataset_path)
     from trajectory.datasets.environments import make_environment
 
     path = find_file(name, dataset_path)

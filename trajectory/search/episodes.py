@@ -52,6 +52,9 @@ class Episode:
 
     def goal(self) -> Tensor:
         """[ observation_dim ]  tokens of being at the goal, at rest."""
+        if not self.env.has_goals:
+            raise InputError(f'the model was told of a goal, and {self.env.id} has none.\n'
+                             '  Take a model that was trained without --goal_conditioned.')
         goal = self.preprocess_fn(self.env.observe_goal())
         return torch.as_tensor(self.discretizer.discretize(goal, subslice=(0, goal.size)))[0].to(self.device)
 

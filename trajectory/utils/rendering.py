@@ -30,6 +30,8 @@ def make_renderer(name: str | None, env):
     """A renderer by its name; None draws nothing."""
     if name is not None and name not in RENDERERS:
         raise InputError(f"unknown renderer '{name}'; there are: {', '.join(RENDERERS)}, and None")
+    if name and env.robot is None:
+        raise InputError('--backend d4rl draws nothing.\n  Plan without pictures: --renderer None.')
     return RENDERERS[name](env) if name else DebugRenderer(env)
 
 
