@@ -11,9 +11,9 @@ import time
 
 from plotting.curve import draw_learning_curve
 from trajectory import utils
-from trajectory.datasets import DiscretizedDataset, load_environment
+from trajectory.datasets import DiscretizedDataset, GoalDataset, load_environment
 from trajectory.datasets.recovery import describe_source
-from trajectory.models import GPT
+from trajectory.models import GPT, ConditionalGPT
 from trajectory.search.evaluation import check_settings, plan_episodes
 from trajectory.utils.errors import InputError
 
@@ -52,13 +52,16 @@ def main(args):
 
     # ------------------------------- data --------------------------------- #
     started = time.perf_counter()
-    env = load_environment(args.dataset, args.dataset_path)
+    env = load_environment(args.dataset, args.dataset_path, args.backend)
+    if args.eval_every is not None and args.backend == 'd4rl':
+        raise InputError("--eval_every plans in today's MuJoCo only.\n  Leave it out, or --backend d4rl.")
     recipe = {
         'env': args.dataset, 'N': args.N, 'penalty': args.termination_penalty,
         'sequence_length': args.subsampled_sequence_length * args.step, 'step': args.step,
         'discount': args.discount, 'max_path_length': args.max_path_length, 'discretizer': args.discretizer,
     }
-    data_config = utils.Config(DiscretizedDataset, verbose=False, **recipe)
+    data_class, model_class = (GoalDataset, ConditionalGPT) if args.goal_conditioned else (DiscretizedDataset, GPT)
+    data_config = utils.Config(data_class, verbose=False, **recipe)
     dataset = data_config(env=env, device='cpu')
     layout = dataset.layout
     windows, held_out = dataset.split(args.held_out, args.seed)
@@ -69,7 +72,7 @@ def main(args):
     # ------------------------------- model -------------------------------- #
     block_size = args.subsampled_sequence_length * layout.dim - 1
     model_config = utils.Config(
-        GPT, verbose=False, vocab_size=args.N, block_size=block_size,
+        model_class, verbose=False, vocab_size=args.N, block_size=block_size,
         n_layer=args.n_layer, n_head=args.n_head, n_embd=args.n_embd * args.n_head,
         observation_dim=layout.observation_dim, action_dim=layout.action_dim, transition_dim=layout.dim,
         action_weight=args.action_weight, reward_weight=args.reward_weight, value_weight=args.value_weight,
@@ -141,7 +144,7 @@ def main(args):
         if team.writes and args.eval_every is not None and epoch % args.eval_every == 0:
             numbers.update(plan_episodes(
                 model, dataset.discretizer, (env.id, env.physics, args.dataset), args.eval_episodes, plan_settings,
-                max_steps=args.eval_steps, seed=args.seed, stop=stop,
+                max_steps=args.eval_steps, seed=args.seed, hold=args.step, stop=stop,
             ))
         return numbers
 

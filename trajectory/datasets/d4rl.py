@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from trajectory.datasets.catalogue import ROBOTS, Record, d4rl_catalogue, robot_of
+from trajectory.datasets.catalogue import ROBOTS, Record, d4rl_catalogue, is_task, robot_of
 from trajectory.datasets.hdf5 import check_readable, read_metadata
 from trajectory.utils.download import download
 from trajectory.utils.errors import InputError
@@ -31,15 +31,21 @@ def suppress_output():
         yield
 
 
-def load_environment(name: str, dataset_path: str | Path | None = None):
+def load_environment(name: str, dataset_path: str | Path | None = None, backend: str = 'mujoco'):
     """The environment that a data set belongs to, an `OfflineEnvironment`.
 
     name         : a D4RL data set (`hopper-medium-v2`), a data set under `data/`, or a Gymnasium id (`Hopper-v4`)
     dataset_path : the HDF5 file, where it is not the one that the name stands for
+    backend      : `mujoco` for today's simulator, `d4rl` for D4RL's own environments, where they are installed
 
     A file that names its environment (`metadata/env`) is taken at its word: with the physics it names
-    (`metadata/physics`), or stock. A D4RL name means D4RL's physics.
+    (`metadata/physics`), or stock. A D4RL name means D4RL's physics, but for the mazes and kitchens, which are stock:
+    `trajectory/datasets/robotics.py` says how they differ.
     """
+    if backend == 'd4rl':
+        from trajectory.datasets.old_stack import make_old_environment
+
+        return make_old_environment(name, dataset_path)
     from trajectory.datasets.environments import make_environment
 
     path = find_file(name, dataset_path)
@@ -52,13 +58,14 @@ def load_environment(name: str, dataset_path: str | Path | None = None):
         env = make_environment(f'{ROBOTS[robot_of(name)]}-v4', 'd4rl', name, path)
         env.data_source = f'D4RL {name}' if dataset_path is None else path.name
         return env
+    if is_task(name):
+        env = make_environment(name, 'stock', name, path)
+        env.data_source = f'D4RL {name}' if dataset_path is None else path.name
+        return env
     if re.fullmatch(GYMNASIUM_ID, name):
         env = make_environment(name, 'stock', name, path)
         env.data_source = path.name if path else None
         return env
-    if name in d4rl_catalogue():
-        raise InputError(f"{name} is in D4RL's catalogue, but its environment is not one of those that can be made "
-                         f'here: {", ".join(ROBOTS)}')
     if path is not None:
         raise InputError(f"{path} does not say which environment it was recorded in (metadata/env), and '{name}' is no "
                          'D4RL name.\n  Add metadata/env = Hopper-v4, say, or name the data set as D4RL does: '
@@ -97,7 +104,7 @@ def d4rl_folder() -> Path:
 
 def known_names() -> list[str]:
     """Every data set that `load_environment` can serve by name."""
-    return [name for name in d4rl_catalogue() if robot_of(name)] + [path.stem for path in BUNDLED.glob('*.hdf5')]
+    return [*d4rl_catalogue(), *(path.stem for path in BUNDLED.glob('*.hdf5'))]
 
 
 def fetch(record: Record, path: Path) -> Path:
