@@ -45,7 +45,7 @@ class Parser(utils.Flags):
 
     robot: str = 'hopper'            # hopper, halfcheetah, walker2d or ant; or a maze: maze2d-medium-v1
     physics: str = 'd4rl'            # d4rl (MuJoCo 2.1.0's) or stock
-    quality: list[str] = ['medium']  # noqa: RUF012  random, medium, medium-replay, expert; several share the transitions
+    quality: list[str] = ['medium']  # random, medium, medium-replay, expert; several share the transitions
     n_transitions: int = 100_000     # steps to record
     savepath: str = ''               # the HDF5 file to write
     agent: str = 'SAC'               # SAC, as D4RL, or PPO, which learns less from a step and far more in a minute

@@ -77,6 +77,8 @@ def main(args):
     renderers = [utils.make_renderer(args.renderer if k < args.n_videos else None, episode.env)
                  for k, episode in enumerate(episodes)]
     folders = [args.prepare_folder(repetition=k) for k in range(args.n_episodes)]
+    for folder in folders:
+        (folder / 'rollout.json').unlink(missing_ok=True)   # an earlier run's, whose settings are gone now
 
     # ----------------------------- main loop ------------------------------ #
     graphs = Graphs()

@@ -16,6 +16,7 @@ from trajectory.datasets.recovery import describe_source
 from trajectory.models import GPT, ConditionalGPT
 from trajectory.search.evaluation import check_settings, plan_episodes
 from trajectory.utils.errors import InputError
+from trajectory.utils.limits import check_data_settings, check_model_settings
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +26,8 @@ class Parser(utils.Parser):
     config: str = 'config.offline'                 # module with the settings
     restart: bool = False                          # delete what an earlier run left in the folder, and start over
 
+
+SAID = 'this command', 'Pass other values.'    # of settings that could not be read again
 
 # a run may go on with other values of these; of all other settings, it may not
 FREE_TO_CHANGE = {
@@ -62,6 +65,7 @@ def main(args):
     }
     data_class, model_class = (GoalDataset, ConditionalGPT) if args.goal_conditioned else (DiscretizedDataset, GPT)
     data_config = utils.Config(data_class, verbose=False, **recipe)
+    check_data_settings(data_config, *SAID)
     dataset = data_config(env=env, device='cpu')
     layout = dataset.layout
     windows, held_out = dataset.split(args.held_out, args.seed)
@@ -78,6 +82,7 @@ def main(args):
         action_weight=args.action_weight, reward_weight=args.reward_weight, value_weight=args.value_weight,
         embd_pdrop=args.embd_pdrop, resid_pdrop=args.resid_pdrop, attn_pdrop=args.attn_pdrop,
     )
+    check_model_settings(model_config, *SAID)
     model = model_config().to(device)
     if args.eval_every is not None:
         check_settings(plan_settings, model)

@@ -1,5 +1,6 @@
 """Rules of the house that need no reviewer: rooms, walls, mirrors, and settings that something reads."""
 import ast
+import importlib
 import re
 import subprocess
 import sys
@@ -115,3 +116,9 @@ def test_no_debris():
         assert '\t' not in text, f'{name_of(path)} has tabs'
         assert 'pdb' not in text, f'{name_of(path)} stops in a debugger'
         assert not re.search(r'\bexcept:', text), f'{name_of(path)} catches everything'
+
+
+@pytest.mark.parametrize('name', sorted(path.stem for path in (ROOT / 'scripts').glob('*.py')))
+def test_help_speaks_to_the_user(name):
+    parser = importlib.import_module(f'scripts.{name}').Parser()
+    assert 'noqa' not in parser.format_help()

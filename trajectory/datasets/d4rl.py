@@ -70,9 +70,7 @@ def load_environment(name: str, dataset_path: str | Path | None = None, backend:
         raise InputError(f"{path} does not say which environment it was recorded in (metadata/env), and '{name}' is no "
                          'D4RL name.\n  Add metadata/env = Hopper-v4, say, or name the data set as D4RL does: '
                          '--dataset hopper-medium-v2')
-    raise InputError(f"unknown data set '{name}'{_nearest(name)}\n"
-                     f'  There are {", ".join(sorted(known_names()))}.\n'
-                     '  Your own: --dataset NAME --dataset_path FILE.hdf5')
+    raise InputError(f'{_unknown(name)}\n  Your own: --dataset NAME --dataset_path FILE.hdf5')
 
 
 def find_file(name: str, dataset_path: str | Path | None = None) -> Path | None:
@@ -92,8 +90,13 @@ def find_run(logbase: str, dataset: str, name: str) -> tuple[Path, str, str]:
 
     returns : logbase, dataset, name, which joined are its folder
     """
-    if not Path(logbase, dataset, name).is_dir() and (BUNDLED / dataset / name).is_dir():
+    if Path(logbase, dataset, name).is_dir():
+        return Path(logbase), dataset, name
+    if (BUNDLED / dataset / name).is_dir():
         return BUNDLED, dataset, name
+    has_runs = Path(logbase, dataset).is_dir() or (BUNDLED / dataset).is_dir()
+    if not has_runs and dataset not in {*d4rl_catalogue(), *known_names()}:
+        raise InputError(f'{_unknown(dataset)}\n  Nor is there a run on data of that name in {logbase}.')
     return Path(logbase), dataset, name
 
 
@@ -159,6 +162,7 @@ def _sources(metadata):
     return ', '.join(map(str, said)) if isinstance(said, list) else str(said)
 
 
-def _nearest(name):
+def _unknown(name):
     close = difflib.get_close_matches(name, known_names(), n=1)
-    return f'; did you mean {close[0]}?' if close else '.'
+    meant = f'; did you mean {close[0]}?' if close else '.'
+    return f"unknown data set '{name}'{meant}\n  There are {', '.join(sorted(known_names()))}."
