@@ -106,7 +106,7 @@ def test_failures_come_first_with_their_reasons(page):
 
 def test_each_run_tells_its_settings_and_its_commit(page):
     assert page.text.count('seed 1') >= 2
-    assert not re.search(r'log_freq 1,', page.text)     # which differs too, and changes nothing
+    assert 'seed 1 0123456789 with changes' in page.text    # but not log_freq, which changes no weights
     assert 'n_layer 4 log_freq 1' in page.text          # among all settings
     assert '0123456789abcdef with changes · python 3.12.1 · torch 2.9.0 · folder' in page.text
     assert 'hopper-medium-v2/gpt/1/diff.txt' in [link.get('href') for link in page.all('a')]
@@ -248,7 +248,10 @@ def test_a_place_or_a_limit_that_cannot_be_is_an_error(logs):
 
 
 def test_names_that_are_no_text_are_shown_all_the_same(tmp_path, write_training):
-    write_training(tmp_path / 'mine/gpt' / 'caf\udce9\n名', dataset='mine')
+    folder = tmp_path / 'mine/gpt' / 'caf\udce9\n名'
+    write_training(folder, dataset='mine')
+    (folder / 'args.json').write_text('[]')
     write_report(tmp_path)
     page = Page(tmp_path / 'report.html')
-    assert 'caf? 名' in page.text
+    assert 'gpt/ caf? 名' in page.text
+    assert 'args.json holds a list' in page.text
