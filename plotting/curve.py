@@ -68,7 +68,7 @@ def draw_learning_curve(metrics_path: str | Path, savepath: str | Path) -> None:
 
     run = '/'.join(Path(metrics_path).absolute().parent.parts[-3:])     # <dataset>/<exp_name>
     top.set_title(run, loc='left', color=INK, fontweight='bold', pad=22, parse_math=False)
-    top.text(0, 1.03, f'epoch {round(last["epoch"], 2):,}   {last["step"]:,} updates   {last["tokens"]:,} tokens   '
+    top.text(0, 1.03, f'epoch {round(last["epoch"], 2):,g}   {last["step"]:,} updates   {last["tokens"]:,} tokens   '
              f'loss {last["loss"]:.3f}', transform=top.transAxes, color=FAINT_INK, fontsize=8.5)
 
     save_picture(figure, savepath, dpi=160)

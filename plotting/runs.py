@@ -86,13 +86,14 @@ def find_runs(logbase: str | Path) -> tuple[list[Training], list[Episode]]:
     trainings, episodes = [], []
     for folder, subfolders, files in os.walk(logbase):
         folder = Path(folder)
-        subfolders[:] = sorted(name for name in subfolders if name not in NOT_RUNS and not name.startswith('.'))
+        subfolders[:] = [name for name in subfolders if name not in NOT_RUNS and not name.startswith('.')]
+        files = {name for name in files if not name.startswith('.') and (folder / name).is_file()}    # whole ones
         parts = folder.relative_to(logbase).parts
         is_plan = 'plans' in parts
         left_empty = not USUAL.isdisjoint(parts[:-1]) and not files and not subfolders
         if left_empty or any(is_mark(name, is_plan) for name in files):
             kind, found = (read_episode, episodes) if is_plan else (read_training, trainings)
-            found.append(kind(folder, logbase, set(files)))
+            found.append(kind(folder, logbase, files))
     if not trainings and not episodes:
         raise InputError(f'found no run in {logbase}{"" if logbase.is_dir() else ", which is not a folder"}.\n'
                          "  Pass the folder that holds the data sets' folders, or train first:\n"
@@ -179,7 +180,7 @@ def read_common(folder: Path, logbase: Path, files: set[str]) -> tuple[dict, lis
     settings = read_object(folder / 'args.json', problems) if 'args.json' in files else {}
     dataset, name = locate(folder, logbase, settings.get('dataset'))
     diff = folder / 'diff.txt'
-    written = max((folder / name).lstat().st_mtime for name in files) if files else folder.stat().st_mtime
+    written = max((folder / name).stat().st_mtime for name in files) if files else folder.stat().st_mtime
     return {
         'dataset': clean(dataset), 'name': clean(name), 'folder': folder, 'settings': settings,
         'has_changes': 'diff.txt' in files and diff.stat().st_size > 0, 'written': datetime.fromtimestamp(written),
