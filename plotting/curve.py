@@ -12,11 +12,12 @@ from pathlib import Path
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from plotting.pictures import save_picture
 from trajectory.utils.errors import InputError
 
 REQUIRED = ('epoch', 'step', 'tokens', 'loss', 'learning_rate')
 LOSS_COLOR, HELDOUT_COLOR, RATE_COLOR = '#3a6db5', '#d9822b', '#767d88'
-INK, FAINT_INK = '#2b2f36', '#767d88'
+INK, FAINT_INK, SPINE, GRID = '#2b2f36', '#767d88', '#b8bec7', '#e6e8eb'
 
 
 def read_metrics(path: str | Path) -> list[dict]:
@@ -56,27 +57,40 @@ def draw_learning_curve(metrics_path: str | Path, savepath: str | Path) -> None:
     """Draw the loss and the learning rate over the updates of a run, and write the picture."""
     metrics = read_metrics(metrics_path)
     last = metrics[-1]
-    steps = [record['step'] for record in metrics]
-    losses = [record['loss'] for record in metrics]
 
     figure = Figure(figsize=(7, 4.6), layout='constrained')
     FigureCanvasAgg(figure)
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
+    plot_run(top, bottom, metrics)
+    dress(top, bottom)
+    if len(top.lines) > 1:
+        top.legend(frameon=False, labelcolor=INK)
+
+    run = '/'.join(Path(metrics_path).absolute().parent.parts[-3:])     # <dataset>/<exp_name>
+    top.set_title(run, loc='left', color=INK, fontweight='bold', pad=22, parse_math=False)
+    top.text(0, 1.03, f'epoch {round(last["epoch"], 2):,}   {last["step"]:,} updates   {last["tokens"]:,} tokens   '
+             f'loss {last["loss"]:.3f}', transform=top.transAxes, color=FAINT_INK, fontsize=8.5)
+
+    save_picture(figure, savepath, dpi=160)
+
+
+def plot_run(top, bottom, metrics: list[dict], color=LOSS_COLOR, heldout_color=HELDOUT_COLOR, rate_color=RATE_COLOR):
+    """Plot a run's losses into the upper axes, the held-out one with points, and its learning rate into the lower."""
+    steps = [record['step'] for record in metrics]
     marker = 'o' if len(steps) == 1 else None
-    top.plot(steps, losses, color=LOSS_COLOR, linewidth=1.4, marker=marker, label='training')
+    top.plot(steps, [record['loss'] for record in metrics], color=color, linewidth=1.4, marker=marker,
+             label='training')
     heldout = [(record['step'], record['heldout_loss']) for record in metrics
                if record.get('heldout_loss') is not None]
     if heldout:
-        top.plot(*zip(*heldout, strict=True), color=HELDOUT_COLOR, linewidth=1.4, marker='o', markersize=4,
+        top.plot(*zip(*heldout, strict=True), color=heldout_color, linewidth=1.4, marker='o', markersize=4,
                  label='held out')
-        top.legend(frameon=False, labelcolor=INK)
-    rates = [record['learning_rate'] for record in metrics]
-    bottom.plot(steps, rates, color=RATE_COLOR, linewidth=1.4, marker=marker)
+    bottom.plot(steps, [record['learning_rate'] for record in metrics], color=rate_color, linewidth=1.4,
+                marker=marker)
 
-    run = '/'.join(Path(metrics_path).absolute().parent.parts[-3:])     # <dataset>/<exp_name>
-    top.set_title(run, loc='left', color=INK, fontweight='bold', pad=22)
-    top.text(0, 1.03, f'epoch {last["epoch"]:,}   {last["step"]:,} updates   {last["tokens"]:,} tokens   '
-             f'loss {last["loss"]:.3f}', transform=top.transAxes, color=FAINT_INK, fontsize=8.5)
+
+def dress(top, bottom) -> None:
+    """Name the axes, and take away what no reader needs."""
     top.set_ylabel('loss', color=FAINT_INK)
     bottom.set_ylabel('learning rate', color=FAINT_INK)
     bottom.set_xlabel('updates', color=FAINT_INK)
@@ -84,13 +98,10 @@ def draw_learning_curve(metrics_path: str | Path, savepath: str | Path) -> None:
     bottom.ticklabel_format(axis='y', style='sci', scilimits=(0, 0), useMathText=True)
     bottom.xaxis.set_major_formatter(lambda step, _: f'{step:,.0f}')
     for axes in (top, bottom):
-        axes.grid(color='#e6e8eb', linewidth=0.8)
+        axes.grid(color=GRID, linewidth=0.8)
         axes.spines[['top', 'right']].set_visible(False)
-        axes.spines[['left', 'bottom']].set_color('#b8bec7')
+        axes.spines[['left', 'bottom']].set_color(SPINE)
         axes.tick_params(length=0, labelcolor=FAINT_INK)
-
-    Path(savepath).parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(savepath, dpi=160)
 
 
 def main(argv=None):

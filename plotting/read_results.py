@@ -9,6 +9,7 @@ import json
 import math
 import re
 import statistics
+import sys
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections import defaultdict
 from dataclasses import dataclass
@@ -63,7 +64,7 @@ def load_result(path: str | Path) -> dict:
     except OSError as error:
         raise InputError(f'cannot read {path}: {error.strerror}.\n'
                          '  Pass a rollout.json, as scripts/plan.py writes it.') from error
-    except ValueError as error:  # not JSON, or not even text
+    except (ValueError, RecursionError) as error:  # not JSON, or not even text
         raise InputError(f'{path} is not valid JSON: {error}.\n  Delete it, or plan again.') from error
     if not isinstance(result, dict):
         raise InputError(f'{path} holds a {type(result).__name__}, expected an object with the keys '
@@ -87,24 +88,31 @@ def load_results(logbase='logs', dataset: str | None = None, exp_name: str | Non
     """
     logbase = Path(logbase)
     folder = logbase / dataset if dataset else logbase
-    groups = defaultdict(list)
+    found = []
     seen = set()
     for path in sorted(folder.glob('**/plans/**/rollout.json')):
         place, experiment = locate(path, logbase)
         seen.add(experiment)
         if exp_name is None or fnmatchcase(experiment, exp_name):
-            rollout = load_result(path)
-            provenance = (rollout[key] for key in PROVENANCE)
-            groups[(str(rollout.get('dataset') or place), experiment, *provenance)].append(rollout)
+            found.append((place, experiment, load_result(path)))
     if not seen:
         raise InputError(f'found no plans/**/rollout.json in {folder}'
                          f'{"" if folder.is_dir() else ", which is not a folder"}.\n'
                          '  Pass the folder that holds the data sets\' folders, or plan first:\n'
                          f'  python scripts/plan.py --dataset {dataset or "hopper-medium-v2"}')
-    if not groups:
+    if not found:
         raise InputError(f'no experiment in {folder} matches {exp_name!r}.\n'
                          f'  There are: {", ".join(sorted(seen))}\n'
                          "  Pass --exp_name 'plans/*', say.")
+    return group_rollouts(found)
+
+
+def group_rollouts(found: list[tuple[str, str, dict]]) -> list[Experiment]:
+    """Put together what may be averaged.    found : data set and experiment as `locate` tells them, and the rollout"""
+    groups = defaultdict(list)
+    for place, experiment, rollout in found:
+        provenance = (rollout[key] for key in PROVENANCE)
+        groups[(str(rollout.get('dataset') or place), experiment, *provenance)].append(rollout)
     return [Experiment(*key, rollouts=tuple(groups[key])) for key in sorted(groups)]
 
 
@@ -119,7 +127,8 @@ def locate(path: Path, logbase: Path) -> tuple[str, str]:
 
 
 def is_number(value) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    is_real = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return is_real and abs(value) <= sys.float_info.max
 
 # ------------------------------- statistics ------------------------------- #
 

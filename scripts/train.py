@@ -11,10 +11,10 @@ import time
 
 from plotting.curve import draw_learning_curve
 from trajectory import utils
-from trajectory.datasets import DiscretizedDataset, load_environment
+from trajectory.datasets import DiscretizedDataset, GoalDataset, load_environment
 from trajectory.datasets.recovery import describe_source
-from trajectory.models import GPT
-from trajectory.search.evaluation import plan_episodes
+from trajectory.models import GPT, ConditionalGPT
+from trajectory.search.evaluation import check_settings, plan_episodes
 from trajectory.utils.errors import InputError
 
 log = logging.getLogger(__name__)
@@ -30,7 +30,7 @@ class Parser(utils.Parser):
 FREE_TO_CHANGE = {
     'restart', 'debug', 'config', 'experiment', 'savepath', 'logbase', 'exp_name', 'dataset_path', 'device', 'threads',
     'n_epochs', 'n_epochs_ref', 'n_saves', 'log_freq', 'save_minutes', 'save_steps', 'learning_rate', 'lr_decay',
-    'tensorboard', 'wandb', 'compile', 'eval_every', 'eval_episodes', 'eval_steps',
+    'tokens_on', 'tensorboard', 'wandb', 'compile', 'eval_every', 'eval_episodes', 'eval_steps',
 }
 
 
@@ -52,14 +52,17 @@ def main(args):
 
     # ------------------------------- data --------------------------------- #
     started = time.perf_counter()
-    env = load_environment(args.dataset, args.dataset_path)
+    env = load_environment(args.dataset, args.dataset_path, args.backend)
+    if args.eval_every is not None and args.backend == 'd4rl':
+        raise InputError("--eval_every plans in today's MuJoCo only.\n  Leave it out, or --backend d4rl.")
     recipe = {
         'env': args.dataset, 'N': args.N, 'penalty': args.termination_penalty,
         'sequence_length': args.subsampled_sequence_length * args.step, 'step': args.step,
         'discount': args.discount, 'max_path_length': args.max_path_length, 'discretizer': args.discretizer,
     }
-    data_config = utils.Config(DiscretizedDataset, verbose=False, **recipe)
-    dataset = data_config(env=env, device=device)
+    data_class, model_class = (GoalDataset, ConditionalGPT) if args.goal_conditioned else (DiscretizedDataset, GPT)
+    data_config = utils.Config(data_class, verbose=False, **recipe)
+    dataset = data_config(env=env, device='cpu')
     layout = dataset.layout
     windows, held_out = dataset.split(args.held_out, args.seed)
     log.info('%s transitions in %s episodes, return %.0f ± %.0f, from %s: tokens in %.1f s',
@@ -69,13 +72,15 @@ def main(args):
     # ------------------------------- model -------------------------------- #
     block_size = args.subsampled_sequence_length * layout.dim - 1
     model_config = utils.Config(
-        GPT, verbose=False, vocab_size=args.N, block_size=block_size,
+        model_class, verbose=False, vocab_size=args.N, block_size=block_size,
         n_layer=args.n_layer, n_head=args.n_head, n_embd=args.n_embd * args.n_head,
         observation_dim=layout.observation_dim, action_dim=layout.action_dim, transition_dim=layout.dim,
         action_weight=args.action_weight, reward_weight=args.reward_weight, value_weight=args.value_weight,
         embd_pdrop=args.embd_pdrop, resid_pdrop=args.resid_pdrop, attn_pdrop=args.attn_pdrop,
     )
     model = model_config().to(device)
+    if args.eval_every is not None:
+        check_settings(plan_settings, model)
 
     # ------------------------------ trainer ------------------------------- #
     tokens_per_epoch = len(windows) * block_size
@@ -120,6 +125,11 @@ def main(args):
             config.save(folder / f'{name}_config.json')
         dataset.discretizer.save(folder / 'discretizer.npz')
         utils.write_json(folder / 'source.json', describe_source(dataset))
+    if args.tokens_on == 'disk' or (args.tokens_on == 'auto' and 2 * dataset.n_bytes > utils.free_memory(device)):
+        dataset.keep_on_disk(folder)
+        log.info('tokens are read from disk, beside the step before')
+    else:
+        dataset.move_to(device)
     if state is None:
         trainer.save(model, checkpoints)
 
@@ -134,7 +144,7 @@ def main(args):
         if team.writes and args.eval_every is not None and epoch % args.eval_every == 0:
             numbers.update(plan_episodes(
                 model, dataset.discretizer, (env.id, env.physics, args.dataset), args.eval_episodes, plan_settings,
-                max_steps=args.eval_steps, seed=args.seed, stop=stop,
+                max_steps=args.eval_steps, seed=args.seed, hold=args.step, stop=stop,
             ))
         return numbers
 

@@ -1,9 +1,9 @@
 """What several tests need: the golden archives, models made from them, and a server to download from."""
 import json
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 from types import SimpleNamespace
 
 import numpy as np
@@ -43,6 +43,7 @@ def serve(content: bytes, **behaviour):
     try:
         yield server
     finally:
+        server.go_on.set()
         server.shutdown()
         server.server_close()
         thread.join()
@@ -55,26 +56,30 @@ class Server(ThreadingHTTPServer):
     errors   : the status of the first answers
     etag     : None for a server that takes no part orders
     measured : False for one that does not say how much will come
+    stalls   : after how many bytes the first answers wait until `go_on` is set
+    shift    : bytes by which a part begins later than it was asked for
 
-    `asked` lists what part each request was for.
+    `asked` lists what part each request was for, `paths` what file.
     """
 
-    def __init__(self, content, cuts=(), errors=(), etag='"1"', measured=True):
+    def __init__(self, content, cuts=(), errors=(), etag='"1"', measured=True, stalls=(), shift=0):
         super().__init__(('127.0.0.1', 0), _Handler)
         self.content, self.cuts, self.errors, self.etag, self.measured = content, [*cuts], [*errors], etag, measured
+        self.stalls, self.shift, self.go_on = [*stalls], shift, Event()
         self.url = f'http://127.0.0.1:{self.server_port}/file'
-        self.asked = []
+        self.asked, self.paths = [], []
 
 
 class _Handler(BaseHTTPRequestHandler):
     def do_GET(self):
         server, begin = self.server, 0
         server.asked.append(self.headers.get('Range'))
+        server.paths.append(self.path)
         if server.errors:
             self.send_error(server.errors.pop(0))
             return
         if server.etag and self.headers.get('If-Range') == server.etag:
-            begin = int(self.headers['Range'].removeprefix('bytes=').removesuffix('-'))
+            begin = int(self.headers['Range'].removeprefix('bytes=').removesuffix('-')) + server.shift
         if begin and begin >= len(server.content):
             self.send_response(416)
             self.send_header('Content-Range', f'bytes */{len(server.content)}')
@@ -90,7 +95,13 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header('ETag', server.etag)
         self.end_headers()
         end = server.cuts.pop(0) if server.cuts else len(server.content)
-        self.wfile.write(server.content[begin:end])
+        if server.stalls:
+            pause = server.stalls.pop(0)
+            self.wfile.write(server.content[begin:pause])
+            begin = pause
+            server.go_on.wait()
+        with suppress(ConnectionError):     # of a client that did not wait
+            self.wfile.write(server.content[begin:end])
 
     def log_message(self, *args):
         pass

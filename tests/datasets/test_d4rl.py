@@ -1,11 +1,14 @@
 """Data sets by the names D4RL gave them: their environments, their files, and their steps as transitions."""
+import contextlib
+import hashlib
 import os
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from tests.support import golden
+from tests.support import golden, serve
 from trajectory.datasets import d4rl, load_environment
 from trajectory.datasets.catalogue import ROBOTS, d4rl_catalogue
 from trajectory.datasets.d4rl import (
@@ -144,13 +147,77 @@ def test_a_file_that_names_what_is_not_there_is_refused(tmp_path, metadata, mess
 
 # ---------------------------------- files ---------------------------------- #
 
-def test_a_missing_file_says_what_to_fetch_and_where_to_put_it(folder):
+def test_a_file_that_cannot_be_had_says_what_to_fetch_and_where_to_put_it(folder):
     with pytest.raises(InputError) as refused:
         load_environment('hopper-medium-v2').get_dataset()
     record = d4rl_catalogue()['hopper-medium-v2']
-    for fact in (str(folder / 'hopper_medium-v2.hdf5'), record.url, f'{record.bytes:,} bytes',
-                 f'sha256 {record.sha256}', 'D4RL_DATASET_DIR', '--dataset_path'):
+    for fact in ('hopper-medium-v2 cannot be had from http://127.0.0.1:9/d4rl/hopper_medium-v2.hdf5: ',
+                 f'put it here: {folder / "hopper_medium-v2.hdf5"};', record.url, f'{record.bytes:,} bytes',
+                 f'sha256 {record.sha256}', 'D4RL_DATASET_DIR', 'D4RL_MIRROR', '--dataset_path'):
         assert fact in str(refused.value)
+    assert list(folder.iterdir()) == []
+
+
+@pytest.fixture
+def published(monkeypatch):
+    """Publish a file under D4RL's name, with the facts that the catalogue then has of it; returns the server."""
+    with contextlib.ExitStack() as stack:
+        def publish(name, content, mirrors=1, **known):
+            server = stack.enter_context(serve(content))
+            monkeypatch.setenv('D4RL_MIRROR', f'{server.url}/ ' * mirrors)
+            record = replace(d4rl_catalogue()[name], **{'bytes': None, 'sha256': None, **known})
+            monkeypatch.setitem(d4rl_catalogue(), name, record)
+            return server
+
+        yield publish
+
+
+def content_of(folder):
+    write_episodes(folder / 'made.hdf5', steps(), {})
+    content = (folder / 'made.hdf5').read_bytes()
+    (folder / 'made.hdf5').unlink()
+    return content
+
+
+def test_a_missing_file_is_fetched_once_when_its_steps_are_asked_for(folder, published):
+    content = content_of(folder)
+    server = published('hopper-medium-v2', content, bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
+    env = load_environment('hopper-medium-v2')
+    assert server.paths == []
+    for _ in range(2):
+        np.testing.assert_array_equal(env.get_dataset()['rewards'], steps()['rewards'])
+    assert server.paths == ['/file/hopper_medium-v2.hdf5']
+    assert [path.name for path in folder.iterdir()] == ['hopper_medium-v2.hdf5']
+
+
+def test_mirrors_are_asked_in_turn(folder, published):
+    server = published('hopper-medium-v2', content_of(folder), mirrors=2)
+    server.errors = [404]
+    assert len(load_environment('hopper-medium-v2').get_dataset()['rewards']) == 5
+    assert len(server.paths) == 2
+
+
+def test_a_file_with_another_checksum_is_never_kept(folder, published):
+    content = content_of(folder)
+    published('hopper-medium-v2', content, bytes=len(content), sha256='0' * 64)
+    with pytest.raises(InputError, match=f'its sha256 is [0-9a-f]*, expected {"0" * 64}'):
+        load_environment('hopper-medium-v2').get_dataset()
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize('cut', [0, 100, -500, -1])
+def test_a_file_of_unknown_checksum_that_is_not_whole_is_never_kept(folder, published, cut):
+    published('hopper-medium-v2', content_of(folder)[:cut])
+    with pytest.raises(InputError, match='is not a whole HDF5 file'):
+        load_environment('hopper-medium-v2').get_dataset()
+    assert list(folder.iterdir()) == []
+
+
+def test_a_path_that_was_named_is_never_fetched(folder, published):
+    server = published('hopper-medium-v2', content_of(folder))
+    with pytest.raises(InputError, match=r'elsewhere.hdf5 is not there'):
+        load_environment('hopper-medium-v2').get_dataset(folder / 'elsewhere.hdf5')
+    assert server.paths == []
 
 
 def test_d4rls_folder_is_in_the_home_unless_said_otherwise(folder, monkeypatch):

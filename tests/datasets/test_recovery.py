@@ -67,7 +67,7 @@ def test_missing_data_is_named_with_where_to_fetch_it(data, logs, capfd):
     data.unlink()
     said = refused(capfd, logs, 'plan', *PLAN, '--logbase', logs)
     assert 'the model comes without discretizer.npz or source.json, and they cannot be made from its data:' in said
-    assert f'{data} is missing.\n  Fetch http' in said
+    assert f'put it here: {data};' in said
     assert '--dataset_path FILE.hdf5' in said
 
 

@@ -94,9 +94,28 @@ def test_episodes_that_are_all_shorter_than_a_window_are_refused():
         dataset_of(golden('dataset_step1'), sequence_length=900, step=1)
 
 
+def test_episodes_of_one_step_have_no_windows():
+    arrays = golden('dataset_step1')
+    arrays['raw/timeouts'] = np.ones_like(arrays['raw/timeouts'])
+    with pytest.raises(InputError, match=r'each of the \d+ episodes ends at its first step'):
+        dataset_of(arrays, sequence_length=1, step=1)
+
+
 def test_tokens_are_kept_in_the_smallest_integers():
     assert dataset_of(golden('dataset_step1')).tokens.dtype == torch.uint8
     assert [smallest_integer(n) for n in (255, 256, 40_000)] == [np.uint8, np.int16, np.int32]
+
+
+@pytest.mark.parametrize('kind', [DiscretizedDataset, GoalDataset])
+def test_windows_from_disk_are_the_same_and_leave_no_file(kind, tmp_path):
+    in_memory, on_disk = (dataset_of(golden('dataset_step1'), kind) for _ in range(2))
+    on_disk.keep_on_disk(tmp_path / 'run')
+    indices = torch.arange(len(in_memory)).flip(0)
+    for found, expected in zip(on_disk.gather(indices), in_memory.gather(indices), strict=True):
+        assert torch.equal(found, expected)
+    assert on_disk.fingerprint() == in_memory.fingerprint()
+    np.testing.assert_array_equal(on_disk.joined_segmented, in_memory.joined_segmented)
+    assert not list((tmp_path / 'run').iterdir())
 
 
 @pytest.mark.parametrize('archive', ['dataset_step1', 'dataset_step2'])

@@ -215,6 +215,13 @@ def test_what_was_logged_past_the_checkpoint_comes_once(train, tmp_path, uninter
 
 # --------------------------------- the disk -------------------------------- #
 
+def test_tokens_on_disk_make_the_same_run(train, tmp_path, uninterrupted):
+    start('train', *train('mapped', '--tokens_on', 'disk', '--n_epochs', '6', '--n_saves', '2'))
+    start('train', *train('mapped', '--tokens_on', 'disk'))     # goes on
+    assert_same(tmp_path / 'tiny/mapped', uninterrupted)
+    assert not [path.name for path in (tmp_path / 'tiny/mapped').iterdir() if path.name.startswith('.')]
+
+
 def limited(flags, n_bytes, said):
     """Train where no file may grow past a size, as on a full disk.    said : file to write the errors to"""
     os.dup2(os.open(said, os.O_WRONLY | os.O_CREAT), 2)

@@ -250,7 +250,7 @@ def test_data_that_does_not_fit_is_refused(recording, tmp_path, capfd, spoil, me
     (['--n_epochs', 'None', '--n_epochs_ref', '0'], 'n_epochs_ref = 0 make 0 epochs.\n  Pass --n_epochs 1'),
     (['--learning_rate', '0'], 'learning_rate must be above 0, and at most 1, got 0'),
     (['--learning_rate', '-1e-3'], 'learning_rate must be above 0'),
-    (['--learning_rate', 'inf'], 'learning_rate must be above 0, and at most 1, got inf'),
+    (['--learning_rate', 'inf'], "argument --learning_rate: expected float, got 'inf'"),
     (['--discount', '0'], 'discount must be above 0'),
     (['--discount', '1.1'], 'discount must be above 0, and at most 1, got 1.1'),
     (['--attn_pdrop', '1.5'], 'attn_pdrop must be from 0 to 1, got 1.5'),

@@ -126,6 +126,19 @@ def test_plans_come_back_in_the_order_of_their_prefixes(reference, n_threads):
     assert plans[:, 0, :3].tolist() == [[i] * 3 for i in range(5)]              # a plan begins with what is seen now
 
 
+def test_what_the_model_no_longer_sees_costs_nothing(reference):
+    _, model, value_fn = reference
+    shapes = []
+
+    def graphs(_key, plan, *inputs):
+        shapes.append(list(inputs[0].shape))
+        return plan(*inputs)
+
+    prefixes = [torch.zeros(n * 7 + 3, dtype=torch.long) for n in (500, 900)]
+    beam_plan(model, value_fn, prefixes, 2, 4, 2, 3, 2, verbose=False, generator=generators(2), graphs=graphs)
+    assert shapes == [[2, 4 * 7 + 3]]       # as much as fits the block of 34, and both in one batch
+
+
 @pytest.mark.parametrize('seed', range(40))
 def test_cached_searches_and_samples_are_exact(seed):
     model, _, prefixes, goal, plan = random_setting(seed)
@@ -162,6 +175,9 @@ def test_equal_seeds_give_equal_plans_and_others_do_not(reference):
     ({'k_obs': 14}, 'k_obs must be between 1 and the 13 tokens of a column, got 14'),
     ({'max_context_transitions': 6}, r'more than the 34 of the model.s block.\n.*max_context_transitions 5'),
     ({'max_context_transitions': 1}, 'does not hold the transition of 7'),
+    ({'max_context_transitions': 0}, r'max_context_transitions must be at least 1, got 0.\n.*transitions 2'),
+    ({'x': []}, 'there is no prefix to plan from'),
+    ({'generator': generators(2)}, '2 generators for 1 prefixes'),
     ({'observation_dim': 4}, 'this plan has 8 numbers, one of the model 7'),
     ({'x': torch.zeros(1, 4, dtype=torch.long)}, r'must end after an observation.* has shape \[4\]'),
 ])
@@ -171,6 +187,23 @@ def test_a_plan_that_cannot_be_made_is_refused_before_any_work(reference, change
             'observation_dim': 3, 'action_dim': 2, 'verbose': False, **changes}
     with pytest.raises(InputError, match=message):
         beam_plan(model, value_fn, **plan)
+
+
+@pytest.mark.parametrize(('changes', 'message'), [
+    ({'n': 0}, 'at least 1 step, got 0'),
+    ({'n': -2}, 'at least 1 step, got -2'),
+    ({'topk': 0}, 'topk must be between 1 and the 13 tokens of a column, got 0'),
+    ({'topk': 14}, 'topk must be between 1 and the 13 tokens of a column, got 14'),
+    ({'max_block': 6}, 'max_block must hold a transition of 7 tokens, got 6'),
+    ({'crop_increment': 3}, 'a crop takes whole transitions of 7 tokens, not 3'),
+    ({'x': torch.zeros(1, 0, dtype=torch.long)}, 'no token to go on from'),
+])
+@pytest.mark.parametrize('go_on', [beam_search, sample_n])
+def test_a_search_that_cannot_be_made_is_refused_before_any_work(reference, go_on, changes, message):
+    _, model, _ = reference
+    given = {'x': torch.zeros(1, 3, dtype=torch.long), 'n': 5, **changes}
+    with pytest.raises(InputError, match=message):
+        go_on(model, given.pop('x'), given.pop('n'), **given)
 
 
 @pytest.mark.parametrize('percentile', ['mean', 0.9])

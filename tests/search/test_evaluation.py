@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from tests.scripts.test_resume import recording, rows_of  # noqa: F401  a fixture
-from tests.scripts.test_train_and_plan import TINY_MODEL, start
+from tests.scripts.test_train_and_plan import TINY_MODEL, refused, start
 
 LOOKS = ('--eval_every', '2', '--eval_episodes', '2', '--eval_steps', '2', '--held_out', '0.3')
 
@@ -25,6 +25,16 @@ def test_a_look_at_the_model_changes_nothing_and_is_logged(recording, tmp_path):
     assert ends[2]['score'] == pytest.approx((ends[2]['return'] + 20.272305) / (3234.3 + 20.272305))
     assert all(0 < row['heldout_loss'] < 20 and row['heldout_loss_value'] > 0 for row in ends.values())
     assert [row for row in rows if 'heldout_loss' in row] == list(ends.values())
+
+
+@pytest.mark.filterwarnings('ignore::DeprecationWarning')
+def test_settings_that_nobody_can_plan_with_are_refused_before_training(recording, tmp_path, monkeypatch,  # noqa: F811
+                                                                        capfd):
+    (tmp_path / 'mine.py').write_text('from config.offline import *\ntiny = {"plan": {"k_act": 0}}\n')
+    monkeypatch.syspath_prepend(tmp_path)
+    said = refused(capfd, tmp_path, 'train', '--dataset', 'tiny', '--dataset_path', recording, *TINY_MODEL,
+                   '--logbase', tmp_path, '--config', 'mine', '--eval_every', '1')
+    assert 'k_act must be between 1 and the' in said
 
 
 def test_a_look_finds_the_return_that_planning_finds(recording, tmp_path):  # noqa: F811

@@ -1,4 +1,5 @@
 """Twelve updates against the reference's, and the schedule's ends."""
+import threading
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ class OneBatch:
         self.batch = tuple(torch.tensor(arrays[name]) for name in ('X', 'Y', 'mask'))
         self.N = arrays['model_config']['vocab_size']
         self.device = torch.device('cpu')
+        self.on_disk = False
 
     def __len__(self):
         return len(self.batch[0])
@@ -91,6 +93,19 @@ def test_every_window_is_seen_once_an_epoch(run):
     trainer_of(arrays, batch_size=5).train(model, dataset)
     assert sorted(torch.cat(seen).tolist()) == list(range(16))
     assert len(seen) == 4
+
+
+def test_what_is_read_beside_the_step_is_what_would_be_read_for_it(run):
+    arrays, _, dataset = run
+    weights, readers = [], set()
+    dataset.gather = lambda indices: (readers.add(threading.get_ident()), OneBatch.gather(dataset, indices))[1]
+    for dataset.on_disk in (False, True):
+        model = make_gpt(arrays['model_config'], state_of(arrays, 'initial'))
+        trainer = trainer_of(arrays, batch_size=5)
+        trainer.train(model, dataset, n_epochs=2)
+        weights.append([*model.parameters(), trainer.evaluate(model, dataset, torch.arange(12))['loss']])
+        assert (readers == {threading.get_ident()}) is not dataset.on_disk
+    assert all(torch.equal(torch.as_tensor(a), torch.as_tensor(b)) for a, b in zip(*weights, strict=True))
 
 
 def test_the_parts_make_up_the_loss(run):

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from trajectory.datasets.catalogue import ROBOTS, Record, d4rl_catalogue, robot_of
-from trajectory.datasets.hdf5 import read_metadata
+from trajectory.datasets.catalogue import ROBOTS, Record, d4rl_catalogue, is_task, robot_of
+from trajectory.datasets.hdf5 import check_readable, read_metadata
+from trajectory.utils.download import download
 from trajectory.utils.errors import InputError
 
 BUNDLED = Path(__file__).parents[2] / 'data'  # recorded with scripts/collect.py
@@ -30,15 +31,21 @@ def suppress_output():
         yield
 
 
-def load_environment(name: str, dataset_path: str | Path | None = None):
+def load_environment(name: str, dataset_path: str | Path | None = None, backend: str = 'mujoco'):
     """The environment that a data set belongs to, an `OfflineEnvironment`.
 
     name         : a D4RL data set (`hopper-medium-v2`), a data set under `data/`, or a Gymnasium id (`Hopper-v4`)
     dataset_path : the HDF5 file, where it is not the one that the name stands for
+    backend      : `mujoco` for today's simulator, `d4rl` for D4RL's own environments, where they are installed
 
     A file that names its environment (`metadata/env`) is taken at its word: with the physics it names
-    (`metadata/physics`), or stock. A D4RL name means D4RL's physics.
+    (`metadata/physics`), or stock. A D4RL name means D4RL's physics, but for the mazes and kitchens, which are stock:
+    `trajectory/datasets/robotics.py` says how they differ.
     """
+    if backend == 'd4rl':
+        from trajectory.datasets.old_stack import make_old_environment
+
+        return make_old_environment(name, dataset_path)
     from trajectory.datasets.environments import make_environment
 
     path = find_file(name, dataset_path)
@@ -51,13 +58,14 @@ def load_environment(name: str, dataset_path: str | Path | None = None):
         env = make_environment(f'{ROBOTS[robot_of(name)]}-v4', 'd4rl', name, path)
         env.data_source = f'D4RL {name}' if dataset_path is None else path.name
         return env
+    if is_task(name):
+        env = make_environment(name, 'stock', name, path)
+        env.data_source = f'D4RL {name}' if dataset_path is None else path.name
+        return env
     if re.fullmatch(GYMNASIUM_ID, name):
         env = make_environment(name, 'stock', name, path)
         env.data_source = path.name if path else None
         return env
-    if name in d4rl_catalogue():
-        raise InputError(f"{name} is in D4RL's catalogue, but its environment is not one of those that can be made "
-                         f'here: {", ".join(ROBOTS)}')
     if path is not None:
         raise InputError(f"{path} does not say which environment it was recorded in (metadata/env), and '{name}' is no "
                          'D4RL name.\n  Add metadata/env = Hopper-v4, say, or name the data set as D4RL does: '
@@ -96,15 +104,28 @@ def d4rl_folder() -> Path:
 
 def known_names() -> list[str]:
     """Every data set that `load_environment` can serve by name."""
-    return [name for name in d4rl_catalogue() if robot_of(name)] + [path.stem for path in BUNDLED.glob('*.hdf5')]
+    return [*d4rl_catalogue(), *(path.stem for path in BUNDLED.glob('*.hdf5'))]
+
+
+def fetch(record: Record, path: Path) -> Path:
+    """The file of a D4RL data set, downloaded to `path` if it is not there yet, and verified.
+
+    It comes from D4RL's host, or from the one that `D4RL_MIRROR` puts in its place: `https://host/folder`, to which the
+    file's name is added; or several such, which are asked in turn. Where size and checksum are not known, all that the
+    file holds is read once.
+    """
+    mirrors = os.environ.get('D4RL_MIRROR', '').split()
+    urls = [f'{mirror.rstrip("/")}/{record.file}' for mirror in mirrors] or [record.url]
+    return download(urls, path, what=record.name, remedy=explain_missing(path, record), n_bytes=record.bytes,
+                    sha256=record.sha256, check=None if record.sha256 else check_readable)
 
 
 def explain_missing(path: Path, record: Record) -> str:
     """What to fetch, and where to put it."""
     facts = f' ({record.bytes:,} bytes, sha256 {record.sha256})' if record.sha256 else ''
-    return (f'{record.name} is not on this machine: {path} is missing.\n'
-            f'  Fetch {record.url}{facts}\n  and put it there; or set D4RL_DATASET_DIR to the folder that holds '
-            f'{record.file}; or pass --dataset_path FILE.hdf5')
+    return (f'  Where there is a network, fetch {record.url}{facts}\n'
+            f'  and put it here: {path}; or set D4RL_DATASET_DIR to the folder that holds {record.file};\n'
+            '  or name a host that has a copy: D4RL_MIRROR=https://host/folder; or pass --dataset_path FILE.hdf5')
 
 
 def qlearning_dataset_with_timeouts(env, dataset: dict | None = None, terminate_on_end: bool = False) -> dict:

@@ -1,6 +1,6 @@
 """Build the environments that plans act in: D4RL's own, with D4RL's physics, or a stock Gymnasium one.
 
-The only module that knows a simulator. Everyone else sees an `OfflineEnvironment`.
+With `robotics` the only module that knows a simulator. Everyone else sees an `OfflineEnvironment`.
 """
 import warnings
 from pathlib import Path
@@ -10,8 +10,8 @@ import mujoco
 import numpy as np
 from gymnasium.envs.mujoco.mujoco_env import MujocoEnv
 
-from trajectory.datasets.catalogue import ROBOTS, d4rl_catalogue, reference_returns
-from trajectory.datasets.d4rl import explain_missing
+from trajectory.datasets.catalogue import ROBOTS, d4rl_catalogue, is_task, reference_returns
+from trajectory.datasets.d4rl import fetch
 from trajectory.datasets.hdf5 import read_episodes
 from trajectory.datasets.physics import restore_mujoco_210
 from trajectory.utils.errors import InputError
@@ -27,10 +27,14 @@ class OfflineEnvironment(gymnasium.Wrapper):
     physics  : `d4rl` (MuJoCo 2.1.0's, as D4RL's data and scores), or `stock` (as installed)
     id       : the Gymnasium id behind it
 
-    `data_source` says in words where its recorded data comes from.
+    `data_source` says in words where its recorded data comes from. Of mazes alone: `goal` is where to go, [ x, y ];
+    `walls`, [ walls x 2 ], where the walls' centres are, and `wall_side` how wide they are.
     """
 
     data_source: str | None = None
+    goal: np.ndarray | None = None
+    walls: np.ndarray | None = None
+    wall_side: float | None = None
 
     def __init__(self, env: gymnasium.Env, name: str, physics: str, dataset_path: Path | None = None):
         super().__init__(env)
@@ -43,6 +47,16 @@ class OfflineEnvironment(gymnasium.Wrapper):
         self._padding = D4RL_ANT_DIM - env.observation_space.shape[0] if is_d4rl_ant else 0
         if self._padding:
             self.observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (D4RL_ANT_DIM,))
+
+    @property
+    def has_goals(self) -> bool:
+        """Whether there is a place to reach, and `reset(options={'goal': 'random'})` draws another."""
+        return self.walls is not None
+
+    @property
+    def robot(self) -> MujocoEnv:
+        """The bare simulation: model, data, and a step that no clock counts."""
+        return self.unwrapped
 
     def reset(self, *, seed=None, options=None):
         observation, info = self.env.reset(seed=seed, options=options)
@@ -63,52 +77,63 @@ class OfflineEnvironment(gymnasium.Wrapper):
         return None if low is None else (episode_return - low) / (high - low)
 
     def get_dataset(self, h5path: str | Path | None = None) -> dict[str, np.ndarray]:
-        """The recorded steps, as D4RL lays them out: one row a step, episodes end to end."""
+        """The recorded steps, as D4RL lays them out: one row a step, episodes end to end.
+
+        A file of D4RL's that is not on this machine is downloaded.
+        """
         path = Path(h5path or self.dataset_path or '')
         if not path.name:
             raise InputError(f'{self.name} names no recorded data; pass a file: --dataset_path FILE.hdf5')
-        if not path.exists() and self.name in d4rl_catalogue():
-            raise InputError(explain_missing(path, d4rl_catalogue()[self.name]))
+        if h5path is None and not path.exists() and self.name in d4rl_catalogue():
+            fetch(d4rl_catalogue()[self.name], path)
         return read_episodes(path)
 
     def state_vector(self) -> np.ndarray:
         """Positions, then velocities: what `set_state` takes apart."""
-        return self.unwrapped.state_vector()
+        return self.robot.state_vector()
 
     def set_state(self, qpos: np.ndarray, qvel: np.ndarray) -> None:
         """Put the robot into a state.    qpos : [ nq ]    qvel : [ nv ]"""
-        self.unwrapped.set_state(qpos, qvel)
+        self.robot.set_state(qpos, qvel)
 
     def observe(self) -> np.ndarray:
         """The observation of the present state, without a step."""
-        return self._pad(self.unwrapped._get_obs())
+        return self._pad(self.robot._get_obs())
 
 
 def make_environment(id: str, physics: str, name: str | None = None, dataset_path: Path | None = None):
     """An environment by its Gymnasium id.    physics : `d4rl` or `stock`    name : of the data it is asked for."""
     if physics not in ('d4rl', 'stock'):
         raise InputError(f"unknown physics '{physics}' for {id}; there are: d4rl, stock")
+    if physics == 'stock' and is_task(id):
+        from trajectory.datasets.robotics import make_task
+
+        return make_task(id, name or id, dataset_path)
     if physics == 'd4rl' and id not in {f'{robot}-v4' for robot in ROBOTS.values()}:
         raise InputError(f'{id} has no D4RL physics; {", ".join(f"{robot}-v4" for robot in ROBOTS.values())} have')
-    env = _make_quietly(id)
+    env = _make_robot(id)
     if physics == 'd4rl':
         _swap_physics(env.unwrapped)
     return OfflineEnvironment(env, name or id, physics, dataset_path)
 
 
-def _make_quietly(id):
+def make_quietly(id: str, **settings) -> gymnasium.Env:
     """`gymnasium.make`, less its advice to move to `-v5`, whose rewards are not D4RL's."""
     with warnings.catch_warnings():
         warnings.filterwarnings('ignore', message='.*out of date.*')
-        try:
-            if ':' in id:  # Gymnasium would import the module before the colon: a file must not choose what runs
-                raise gymnasium.error.NameNotFound('an id names no module')
-            env = gymnasium.make(id, max_episode_steps=MAX_EPISODE_STEPS)
-        except (gymnasium.error.Error, ImportError) as error:
-            raise InputError(
-                f"'{id}' is not an environment that Gymnasium can make here: {error}\n"
-                '  Install what provides it, or correct metadata/env in the data set.'
-            ) from error
+        return gymnasium.make(id, **settings)
+
+
+def _make_robot(id):
+    try:
+        if ':' in id:  # Gymnasium would import the module before the colon: a file must not choose what runs
+            raise gymnasium.error.NameNotFound('an id names no module')
+        env = make_quietly(id, max_episode_steps=MAX_EPISODE_STEPS)
+    except (gymnasium.error.Error, ImportError) as error:
+        raise InputError(
+            f"'{id}' is not an environment that Gymnasium can make here: {error}\n"
+            '  Install what provides it, or correct metadata/env in the data set.'
+        ) from error
     if not isinstance(env.unwrapped, MujocoEnv):
         raise InputError(f"'{id}' is no robot of MuJoCo's, whose state could be read.\n"
                          '  Name one that is: Hopper-v4, say.')

@@ -9,6 +9,7 @@
       metadata/     env (a Gymnasium id), physics, and where the episodes come from
 """
 import json
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +18,28 @@ from trajectory.utils.errors import InputError
 from trajectory.utils.serialization import write_atomically
 
 COLUMNS = {'observations': 2, 'actions': 2, 'rewards': 1, 'terminals': 1, 'timeouts': 1}  # name: dimensions
+FLAGS = ('terminals', 'timeouts')
+BLOCK = 10_000              # rows that are read at a time, where none is kept
+LARGEST_UNSTORED = 2**30    # bytes that a column may have whatever the file's size
+LARGEST_RATIO = 1032        # of a column to its file, beyond that: no gzip is denser
 
-_REMEDY = f"\n  D4RL's layout needs {', '.join(COLUMNS)}: see the top of trajectory/datasets/hdf5.py."
+_LAYOUT = f"D4RL's layout needs {', '.join(COLUMNS)}: see the top of trajectory/datasets/hdf5.py."
+_EPISODES = 'Leave those episodes out, or repair the file.'
+
+
+@dataclass(frozen=True)
+class Violation:
+    """What keeps a file from being learned from, in words.
+
+    column : it is in, where it is in one
+    rows   : in which it is, rising; empty where it is in no single row
+    remedy : what to do
+    """
+
+    text: str
+    column: str | None = None
+    rows: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    remedy: str = _LAYOUT
 
 
 def read_episodes(path: str | Path) -> dict[str, np.ndarray]:
@@ -26,12 +47,32 @@ def read_episodes(path: str | Path) -> dict[str, np.ndarray]:
 
     returns : observations, actions, rewards as float32; terminals, timeouts as bool
     """
-    columns = {}
+    columns, violations = survey(path)
+    if violations:
+        raise InputError(f'{path}: {violations[0].text}.\n  {violations[0].remedy}')
+    return {name: column.astype(bool if name in FLAGS else np.float32, copy=False) for name, column in columns.items()}
+
+
+def survey(path: str | Path) -> tuple[dict[str, np.ndarray], list[Violation]]:
+    """The columns that can be read, as float32 or as they are, and everything that is wrong with them."""
+    columns, violations = {}, []
     with _opened(path) as file:
         for name, rank in COLUMNS.items():
-            columns[name] = _read_column(file, name, rank, path)
-    _check_lengths(columns, path)
-    return columns
+            values = _read_column(file, name, rank)
+            if isinstance(values, Violation):
+                violations.append(values)
+            else:
+                columns[name] = values
+    lengths = {name: len(column) for name, column in columns.items()}
+    if len(set(lengths.values())) > 1:
+        counted = ', '.join(f'{name} {length:,}' for name, length in lengths.items())
+        violations.append(Violation(f'the columns differ in length: {counted}',
+                                    remedy='Every step needs one row in each.'))
+    elif not any(lengths.values()) and not violations:
+        violations.append(Violation('it holds no steps', remedy='Record some: python scripts/collect.py --help'))
+    for name, column in columns.items():
+        violations += _find_bad_rows(name, column)
+    return columns, violations
 
 
 def read_metadata(path: str | Path) -> dict[str, str]:
@@ -39,19 +80,39 @@ def read_metadata(path: str | Path) -> dict[str, str]:
     import h5py
 
     with _opened(path) as file:
-        group = file.get('metadata')
+        group = file['metadata'] if 'metadata' in list(file) else None
         if not isinstance(group, h5py.Group):
             return {}
-        return {name: _as_text(entry[()]) for name, entry in group.items() if isinstance(entry, h5py.Dataset)}
+        entries = {name: group[name] for name in group}     # get() and items() pass over what is damaged
+        return {name: _as_text(entry[()]) for name, entry in entries.items() if isinstance(entry, h5py.Dataset)}
+
+
+def check_readable(path: str | Path) -> None:
+    """Read all that the file holds, whatever it is, and refuse the file if any of it cannot be read."""
+    import h5py
+
+    def read(name, entry):
+        if isinstance(entry, h5py.Dataset) and entry.shape:
+            if _claims_too_much(entry):
+                raise OSError(f"'{name}' has shape {entry.shape}, far more than the file can hold")
+            for start in range(0, len(entry), BLOCK):
+                entry[start:start + BLOCK]
+
+    with _opened(path) as file:
+        file.visititems(read)
 
 
 def write_episodes(path: str | Path, columns: dict[str, np.ndarray], metadata: dict[str, object]) -> None:
-    """Write the five columns and their provenance; the file appears whole or not at all."""
+    """Write the five columns and their provenance; the file appears whole or not at all.
+
+    Columns and structure are under checksums, gzip's and HDF5 1.10's, so that a byte that flips later is noticed; only
+    the words under `metadata/` are not.
+    """
     import h5py
 
-    with write_atomically(path) as partial, h5py.File(partial, 'w') as file:
+    with write_atomically(path) as partial, h5py.File(partial, 'w', libver=('v110', 'v110')) as file:
         for name in COLUMNS:
-            kind = bool if name in ('terminals', 'timeouts') else np.float32
+            kind = bool if name in FLAGS else np.float32
             file.create_dataset(name, data=columns[name].astype(kind), compression='gzip', compression_opts=9,
                                 shuffle=True)
         for name, value in metadata.items():
@@ -71,57 +132,64 @@ class _opened:
             raise InputError(f'{self.path} is not there.\n  Check the path after --dataset_path.')
         try:
             self.file = h5py.File(self.path, 'r')
-        except OSError as error:
+        except Exception as error:  # cut or flipped bytes make HDF5 raise nearly anything
             raise InputError(self._damaged(error)) from error
         return self.file
 
     def __exit__(self, kind, error, traceback):
         self.file.close()
-        if isinstance(error, (OSError, RuntimeError)):  # what h5py raises on damaged blocks
+        if isinstance(error, Exception) and not isinstance(error, InputError):
             raise InputError(self._damaged(error)) from error
 
     def _damaged(self, error):
-        return (f'{self.path} ({self.path.stat().st_size:,} bytes) is not a whole HDF5 file: {error}\n'
-                '  It may have been cut off on its way here; copy or download it again.')
+        reason = str(error).partition('\n')[0] or type(error).__name__
+        return (f'{self.path} ({self.path.stat().st_size:,} bytes) is not a whole HDF5 file: {reason}\n'
+                "  It may have been cut off on its way here: delete it, and copy or download it again (D4RL's own files "
+                'are, by the same command).')
 
 
-def _read_column(file, name, rank, path):
+def _read_column(file, name, rank):
+    """The values of a column, or the `Violation` that there are none."""
     import h5py
 
-    column = file.get(name)
-    if column is None:
-        raise InputError(f"{path} has no '{name}'; it holds {', '.join(sorted(file)) or 'nothing'}.{_REMEDY}")
+    if name not in list(file):
+        return Violation(f"it has no '{name}'; it holds {', '.join(sorted(file)) or 'nothing'}")
+    column = file[name]
     if not isinstance(column, h5py.Dataset):
-        raise InputError(f"{path}: '{name}' is a group, expected a column.{_REMEDY}")
+        return Violation(f"'{name}' is a group, expected a column", name)
     if column.dtype.kind not in 'fiub':
-        raise InputError(f"{path}: '{name}' holds {column.dtype}, expected numbers.{_REMEDY}")
+        return Violation(f"'{name}' holds {column.dtype}, expected numbers", name)
+    if column.shape is None:
+        return Violation(f"'{name}' is empty, expected numbers", name)
+    if _claims_too_much(column):
+        return Violation(f"'{name}' has shape {column.shape}, far more than the file can hold", name)
     values = column[()]
     if rank == 1 and values.ndim == 2 and values.shape[1] == 1:
         values = values[:, 0]
     if values.ndim != rank or 0 in values.shape[1:]:
         expected = '[ steps ]' if rank == 1 else '[ steps x numbers ]'
-        raise InputError(f"{path}: '{name}' has shape {values.shape}, expected {expected}.{_REMEDY}")
+        return Violation(f"'{name}' has shape {values.shape}, expected {expected}", name)
+    if values.dtype == bool:
+        return values
     with np.errstate(over='ignore'):  # what is too large becomes infinite
-        values = values.astype(np.float32, copy=False)
-    _check_finite(name, values, path)
-    return values.astype(bool) if name in ('terminals', 'timeouts') else values
+        return values.astype(np.float32, copy=False)
 
 
-def _check_lengths(columns, path):
-    lengths = {name: len(column) for name, column in columns.items()}
-    if len(set(lengths.values())) > 1:
-        counted = ', '.join(f'{name} {length:,}' for name, length in lengths.items())
-        raise InputError(f'{path}: the columns differ in length: {counted}.\n  Every step needs one row in each.')
-    if not lengths['observations']:
-        raise InputError(f'{path} holds no steps.\n  Record some: python scripts/collect.py --help')
+def _claims_too_much(column):
+    return column.nbytes > max(LARGEST_UNSTORED, LARGEST_RATIO * column.file.id.get_filesize())
 
 
-def _check_finite(name, column, path):
+def _find_bad_rows(name, column):
     bad = ~np.isfinite(column)
-    if bad.any():
-        row = int(np.argwhere(bad)[0][0])
-        raise InputError(f"{path}: '{name}' has {int(bad.sum()):,} values that are not finite, the first in row "
-                         f'{row:,}.\n  Leave those episodes out, or repair the file.')
+    rows = np.flatnonzero(bad.any(axis=tuple(range(1, bad.ndim))))
+    if len(rows):
+        yield Violation(f"'{name}' has {int(bad.sum()):,} values that are not finite, the first in row {rows[0]:,}",
+                        name, rows, _EPISODES)
+    if name in FLAGS:
+        rows = np.flatnonzero((column != 0) & (column != 1) & ~bad)
+        if len(rows):
+            yield Violation(f"'{name}' has {len(rows):,} values other than 0 and 1, the first in row {rows[0]:,}",
+                            name, rows, _EPISODES)
 
 
 def _as_text(value):

@@ -6,6 +6,7 @@ end, as they were recorded; nothing is padded, and a window is gathered only whe
     tokens   [ a0 a1 a2 a3 | b0 b1 | c0 c1 c2 ]    a window of 3 from a2:  a2 a3  N    (N: every column the stop token)
     windows    a0 a1 a2      b0      c0 c1         a start at every step but an episode's last
 """
+import tempfile
 import zlib
 
 import numpy as np
@@ -17,6 +18,7 @@ from trajectory.datasets.preprocessing import get_preprocess_fn, preprocess_data
 from trajectory.utils.discretization import make_discretizer
 from trajectory.utils.errors import InputError
 from trajectory.utils.layout import TransitionLayout
+from trajectory.utils.serialization import cannot_write, mkdir
 
 
 def segment(observations: np.ndarray, terminals: np.ndarray, max_path_length: int):
@@ -116,11 +118,15 @@ class SequenceDataset(torch.utils.data.Dataset):
 
     def _find_windows(self):
         """Where windows start: at every step of an episode but its last."""
-        if self.path_lengths.max(initial=0) < self.sequence_length:
+        longest = self.path_lengths.max(initial=0)
+        if longest < self.sequence_length:
             raise InputError(
-                f'the longest of {len(self.path_lengths):,} episodes has {self.path_lengths.max(initial=0)} steps, '
-                f'fewer than a window of {self.sequence_length}.\n  Pass a smaller --subsampled_sequence_length.'
+                f'the longest of {len(self.path_lengths):,} episodes has {longest} steps, fewer than a window of '
+                f'{self.sequence_length}.\n  Pass a smaller --subsampled_sequence_length.'
             )
+        if longest < 2:
+            raise InputError(f'each of the {len(self.path_lengths):,} episodes ends at its first step, and no window '
+                             'starts at a last one.\n  Record longer episodes.')
         n_windows = self.path_lengths - 1
         paths = np.repeat(np.arange(len(self.path_lengths)), n_windows)
         starts = np.arange(len(paths)) - np.repeat(np.cumsum(n_windows) - n_windows, n_windows)
@@ -130,7 +136,7 @@ class SequenceDataset(torch.utils.data.Dataset):
         self._steps_left = self._to_device((lengths - starts).astype(np.int32))
         self._start = self._to_device(starts.astype(np.int32))
         n_inside = -(-np.minimum(lengths - starts, self.sequence_length) // self.step)
-        self._n_targets = torch.as_tensor(n_inside * self.joined_dim - 1, dtype=torch.int32)
+        self._n_targets = (n_inside * self.joined_dim - 1).astype(np.int32)
         self._offsets = torch.arange(0, self.sequence_length, self.step, device=self.device)
 
     def _path_starts(self):
@@ -138,6 +144,13 @@ class SequenceDataset(torch.utils.data.Dataset):
 
     def _to_device(self, array):
         return torch.as_tensor(array, device=self.device)
+
+    def move_to(self, device: torch.device | str) -> None:
+        """Gather batches on this device from now on."""
+        self.device = torch.device(device)
+        for name, value in vars(self).items():
+            if torch.is_tensor(value):
+                setattr(self, name, value.to(self.device))
 
     def __len__(self) -> int:
         return len(self._windows)
@@ -180,7 +193,7 @@ class SequenceDataset(torch.utils.data.Dataset):
 
     def count_targets(self, indices: Tensor) -> int:
         """How many targets of these windows are not the stop token.    indices : [ B ], on the CPU"""
-        return int(self._n_targets[indices].sum())
+        return int(self._n_targets[indices.numpy()].sum())
 
     def __getitem__(self, index: int) -> Tensor:
         """[ sequence_length / step x D ]  a window's transitions, zeros past the end."""
@@ -198,7 +211,10 @@ class DiscretizedDataset(SequenceDataset):
 
     tokens      : [ steps x D ]
     discretizer : its class's name, then the discretizer itself
+    on_disk     : whether the tokens are read from a file as they are needed
     """
+
+    on_disk = False
 
     def __init__(self, *args, N: int = 50, discretizer: str = 'QuantileDiscretizer', **kwargs):
         super().__init__(*args, **kwargs)
@@ -210,6 +226,21 @@ class DiscretizedDataset(SequenceDataset):
         """A few words that other data, or other bins, would not have."""
         checksum = zlib.crc32(self.tokens.cpu().numpy(), zlib.crc32(np.ascontiguousarray(self.path_lengths)))
         return f'{len(self):,} windows with checksum {checksum:08x}'
+
+    @property
+    def n_bytes(self) -> int:
+        """What the tensors take that batches are gathered from."""
+        return sum(value.nbytes for value in vars(self).values() if torch.is_tensor(value))
+
+    def keep_on_disk(self, folder) -> None:
+        """Move the numbers and their tokens into nameless files of this folder, mapped into memory.
+
+        The system reads what is asked for, forgets what is not, and deletes the files with the process.
+        """
+        mkdir(folder)
+        self.joined_raw = _mapped(self.joined_raw, folder)
+        self.tokens = torch.from_numpy(_mapped(self.tokens.numpy(), folder))
+        self.on_disk = True
 
     def gather(self, indices: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """A batch of windows: tokens, the tokens one further on, and which count in the loss.
@@ -242,6 +273,16 @@ class GoalDataset(DiscretizedDataset):
         """As in `DiscretizedDataset`, with the goal, [ B x observation_dim ], second."""
         tokens, targets, mask = super().gather(indices)
         return tokens, self.goals[self._path[indices]], targets, mask
+
+
+def _mapped(array, folder):
+    """The same numbers, in a file without a name."""
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            array.tofile(file)
+            return np.memmap(file, array.dtype, 'r+', shape=array.shape)
+    except OSError as error:
+        raise cannot_write(folder, error) from error
 
 
 def smallest_integer(N: int) -> type:

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from trajectory.search.graphs import Graphs
-from trajectory.search.sampling import draws_in_order, extend, filtered, sort_2d
-from trajectory.search.sequences import CachedSequences, UncachedSequences
+from trajectory.search.sampling import check_k, check_search, draws_in_order, extend, filtered, sort_2d
+from trajectory.search.sequences import CachedSequences, UncachedSequences, crop_length
 from trajectory.utils.errors import InputError
 from trajectory.utils.layout import REWARD_DIM, VALUE_DIM, TransitionLayout
 from trajectory.utils.progress import Progress, Silent
@@ -43,8 +43,12 @@ def beam_plan(model, value_fn: Callable, x: Tensor | Sequence[Tensor], n_steps: 
     prefixes = [row for row in x]
     limit = check_plan(model, layout, prefixes, n_steps, beam_width, n_expand, max_context_transitions,
                        k_obs, k_act, k_rew)
+    prefixes = [row[crop_length(len(row), limit, layout.dim):] for row in prefixes]  # what the model never sees
     each_its_own = draw is None and isinstance(generator, Sequence)
     generators = list(generator) if each_its_own else [generator] * len(prefixes)
+    if not prefixes or len(generators) != len(prefixes):
+        raise InputError(f'{len(generators)} generators for {len(prefixes)} prefixes' if prefixes else
+                         'there is no prefix to plan from')
     how = {'obs': {'topk': k_obs, 'cdf': cdf_obs}, 'act': {'topk': k_act, 'cdf': cdf_act},
            'rew': {'topk': k_rew, 'cdf': cdf_rew}}
     n_draws = _count_draws(layout, n_steps, beam_width, n_expand, how)
@@ -125,12 +129,10 @@ def beam_search(model, x: Tensor, n_steps: int, beam_width: int = 512, goal: Ten
     sample_kwargs : temperature, topk, cdf
     returns       : [ T+n_steps ] the likeliest sequence, and [ beam_width ] log-probabilities of all that were kept
     """
-    if n_steps < 1 or beam_width < 1:
-        raise InputError(f'a search needs at least 1 step and a beam of 1, got {n_steps} and {beam_width}')
-    if crop_increment not in (None, model.transition_dim):
-        raise InputError(f'a crop takes whole transitions of {model.transition_dim} tokens, not {crop_increment}')
+    if beam_width < 1:
+        raise InputError(f'a search needs a beam of at least 1, got {beam_width}')
+    limit = check_search(model, x, n_steps, max_block, crop_increment, sample_kwargs.get('topk'))
     model.eval()
-    limit = min(model.get_block_size(), max_block or model.get_block_size())
     if cached:
         n_shared = x.shape[1] if len(x) == 1 else 0
         sequences = CachedSequences(model, x, 1, limit, goal, n_shared=n_shared)
@@ -147,15 +149,35 @@ def beam_search(model, x: Tensor, n_steps: int, beam_width: int = 512, goal: Ten
     return sequences.tokens[0], total[:, 0]
 
 
+@torch.no_grad()
+def goal_plan(model, x: Tensor | Sequence[Tensor], n_steps: int, beam_width: int, goal: Tensor,
+              max_context_transitions: int | None = None, *, n_threads: int = 1) -> Tensor:
+    """Imagine the likeliest `n_steps` transitions of those that lead to a goal, whatever their rewards.
+
+    x         : [ G x T ] tokens of context and present observation; a list of [ T ], if lengths differ
+    goal      : [ G x observation_dim ] tokens
+    n_threads : that share out the episodes among them
+    returns   : [ G x H x D ] tokens
+    """
+    layout = model.layout
+    limit = check_plan(model, layout, list(x), n_steps, beam_width, 1, max_context_transitions, None, None, None)
+    n_tokens = n_steps * layout.dim - layout.observation_dim
+
+    def plan(prefix, goal):
+        tokens, _ = beam_search(model, prefix[None], n_tokens, beam_width, goal[None], max_block=limit)
+        return tokens[-n_steps * layout.dim:].view(n_steps, layout.dim)
+
+    with ThreadPoolExecutor(n_threads) as threads:
+        return torch.stack(list(threads.map(plan, x, goal)))
+
+
 def check_plan(model, layout, prefixes, n_steps, beam_width, n_expand, max_context_transitions, k_obs, k_act, k_rew):
     """Refuse a plan that cannot be made, before any work.    returns : tokens the model may see"""
     for name, number in (('horizon', n_steps), ('beam_width', beam_width), ('n_expand', n_expand)):
         if number < 1:
             raise InputError(f'{name} must be at least 1, got {number}.\n  Pass --{name} 5, say.')
     for name, k in (('k_obs', k_obs), ('k_act', k_act), ('k_rew', k_rew)):
-        if k is not None and not 1 <= k <= model.vocab_size + 1:
-            raise InputError(f'{name} must be between 1 and the {model.vocab_size + 1} tokens of a column, got {k}.\n'
-                             f'  Pass --{name} None to keep them all.')
+        check_k(model, name, k)
     if layout != model.layout:
         raise InputError(f'a transition of this plan has {layout.dim} numbers, one of the model {model.layout.dim}; '
                          'was the model trained on another data set?')
@@ -173,6 +195,9 @@ def check_context(model, n_steps, max_context_transitions):
     block_size = model.get_block_size()
     if max_context_transitions is None:
         limit = block_size
+    elif max_context_transitions < 1:
+        raise InputError(f'max_context_transitions must be at least 1, got {max_context_transitions}.\n'
+                         '  Pass --max_context_transitions 2, or more.')
     else:
         limit = max_context_transitions * model.transition_dim - 1
         if limit > block_size:

@@ -8,8 +8,8 @@ from torch import Tensor
 from trajectory.search.sequences import CachedSequences, forward, round_to_multiple
 from trajectory.utils.errors import InputError
 
-__all__ = ['choose', 'draws_from', 'draws_in_order', 'extend', 'filter_cdf', 'filtered', 'forward', 'get_logp',
-           'inverse_cdf', 'round_to_multiple', 'sample', 'sample_n', 'sort_2d', 'top_k_logits']
+__all__ = ['check_k', 'check_search', 'choose', 'draws_from', 'draws_in_order', 'extend', 'filter_cdf', 'filtered',
+           'forward', 'get_logp', 'inverse_cdf', 'round_to_multiple', 'sample', 'sample_n', 'sort_2d', 'top_k_logits']
 
 
 def top_k_logits(logits: Tensor, k: int) -> Tensor:
@@ -134,10 +134,31 @@ def sample_n(model, x: Tensor, N: int, max_block: int | None = None, crop_increm
     x       : [ B x T ]
     returns : [ B x T+N ], and [ B x N x V ] the distributions before `topk` and `cdf`
     """
-    if crop_increment not in (None, model.transition_dim):
-        raise InputError(f'a crop takes whole transitions of {model.transition_dim} tokens, not {crop_increment}')
+    limit = check_search(model, x, N, max_block, crop_increment, sample_kwargs.get('topk'))
     model.eval()
-    limit = min(model.get_block_size(), max_block or model.get_block_size())
     sequences = CachedSequences(model, x, len(x), limit, goal, n_shared=x.shape[1])
     probs = extend(sequences, draws_from([generator]), N, sample_kwargs)
     return sequences.tokens, probs
+
+
+def check_search(model, x: Tensor, n_steps: int, max_block: int | None, crop_increment: int | None,
+                 topk: int | None) -> int:
+    """Refuse what cannot be gone on with, before any work.    returns : tokens the model may see"""
+    dim, block_size = model.transition_dim, model.get_block_size()
+    if n_steps < 1:
+        raise InputError(f'to go on takes at least 1 step, got {n_steps}')
+    if not x.shape[1]:
+        raise InputError('there is no token to go on from')
+    if crop_increment not in (None, dim):
+        raise InputError(f'a crop takes whole transitions of {dim} tokens, not {crop_increment}')
+    if max_block is not None and max_block < dim:
+        raise InputError(f'max_block must hold a transition of {dim} tokens, got {max_block}')
+    check_k(model, 'topk', topk)
+    return min(block_size, max_block or block_size)
+
+
+def check_k(model, name: str, k: int | None) -> None:
+    """Refuse to choose among less than one token, or more than a column has."""
+    if k is not None and not 1 <= k <= model.vocab_size + 1:
+        raise InputError(f'{name} must be between 1 and the {model.vocab_size + 1} tokens of a column, got {k}.\n'
+                         f'  Pass --{name} None to keep them all.')

@@ -1,5 +1,5 @@
 """The floor of the house: settings, recipes, files, progress; it knows no other room."""
-from .arrays import normalize, peak_memory, resolve_device, set_device, to_device, to_img, to_np, to_torch
+from .arrays import free_memory, normalize, peak_memory, resolve_device, set_device, to_device, to_img, to_np, to_torch
 from .checkpoints import Checkpoints, catch_signals, clear_run, find_checkpoint
 from .config import Config
 from .errors import InputError
@@ -45,6 +45,7 @@ __all__ = [
     'clear_run',
     'count_epochs',
     'find_checkpoint',
+    'free_memory',
     'get_latest_epoch',
     'join_team',
     'keep_freed_memory',

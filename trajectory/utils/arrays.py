@@ -70,6 +70,11 @@ def resolve_device(name) -> torch.device:
     return torch.device(name)
 
 
+def free_memory(device: torch.device) -> float:
+    """Bytes that a CUDA device has left; of any other no limit is known."""
+    return torch.cuda.mem_get_info(device)[0] if device.type == 'cuda' else float('inf')
+
+
 def peak_memory(device: torch.device) -> int:
     """The most bytes that this process has held at once: on a CUDA device, or in the machine's memory."""
     import resource  # not on Windows

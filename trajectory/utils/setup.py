@@ -8,6 +8,7 @@ import difflib
 import importlib
 import importlib.metadata
 import logging
+import math
 import platform
 import random
 import re
@@ -30,6 +31,7 @@ from .team import leave_team
 
 VERSIONS_TO_RECORD = ('torch', 'numpy', 'gymnasium', 'mujoco')
 LARGEST_SEED = 2**32 - 1    # numpy takes no more
+MOST_THREADS = 1024         # more than a machine has; torch dies of a hundred thousand
 
 
 def set_seed(seed: int):
@@ -46,6 +48,8 @@ def set_threads(threads: int | None, default: int | None = None):
     number = threads if threads is not None else default
     if number is not None:
         check_positive('threads', number)
+        if number > MOST_THREADS:
+            raise InputError(f'threads must be at most {MOST_THREADS}, got {number}.\n  Pass --threads 1, say.')
         torch.set_num_threads(number)
 
 
@@ -73,6 +77,14 @@ def check_share(name: str, number: float, may_be_zero: bool = True):
     if not 0 <= number <= 1 or (number == 0 and not may_be_zero):
         least = 'from 0 to 1' if may_be_zero else 'above 0, and at most 1'
         raise InputError(f'{name} must be {least}, got {number}.\n  Pass --{name} 0.5, say.')
+
+
+def check_folder_name(setting: str, name: str, depth: int | None = None):
+    """Refuse a name that is no folder below another.    depth : how many folders deep, where that is given"""
+    path = Path(name)
+    if not path.parts or path.is_absolute() or '..' in path.parts or len(path.parts) > (depth or len(path.parts)):
+        raise InputError(f'{setting} names a folder below --logbase, and cannot be {name!r}.\n'
+                         f'  Pass --{setting} mine, say.')
 
 
 def watch(args_to_watch) -> Callable:
@@ -146,6 +158,8 @@ class Parser(Flags):
     def read_config(self, config, dataset):
         """Return the experiment's settings, a dataclass, and what the data set's block changes in them."""
         try:
+            if not all(map(str.isidentifier, config.split('.'))):
+                raise ModuleNotFoundError(name=config)
             module = importlib.import_module(config)
         except ModuleNotFoundError as error:
             if error.name is None or not f'{config}.'.startswith(f'{error.name}.'):
@@ -186,7 +200,10 @@ class Parser(Flags):
         """Name the run, if the settings do so by a function, and with it its folder."""
         if callable(self.exp_name):
             self.exp_name = self.exp_name(self)
-        self.savepath = Path(self.logbase, self.dataset, self.exp_name, getattr(self, 'suffix', ''))
+        suffix = getattr(self, 'suffix', '')
+        for name in ('dataset', 'exp_name', *(['suffix'] if hasattr(self, 'suffix') else [])):
+            check_folder_name(name, getattr(self, name), depth=1 if name == 'suffix' else None)
+        self.savepath = Path(self.logbase, self.dataset, self.exp_name, suffix)
 
     def settle(self, repetition=0) -> dict:
         """Return every setting of a run.
@@ -195,7 +212,7 @@ class Parser(Flags):
         """
         settled = self.as_dict()
         if repetition:
-            settled['suffix'] = f'{int(self.suffix) + repetition}' if self.suffix.isdigit() else (
+            settled['suffix'] = f'{int(self.suffix) + repetition}' if self.suffix.isdecimal() else (
                 f'{self.suffix}_{repetition}'
             )
             settled['seed'] += repetition
@@ -253,12 +270,22 @@ def run(main, parser_class, experiment):
             if parser.debug:
                 raise
             parser.error(error)
+        except (MemoryError, RuntimeError) as error:
+            if parser.debug or not is_out_of_memory(error):
+                raise
+            parser.error('the memory does not suffice.\n  Pass a smaller --batch_size, --beam_width or --n_episodes, '
+                         'say; --debug shows where it happened.')
         except Stopped as stopped:
             parser.exit(128 + stopped.signum, f'\n{parser.prog}: {stopped}\n')
         except KeyboardInterrupt:
             parser.exit(130, f'\n{parser.prog}: interrupted\n')
         finally:
             leave_team()
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether the machine, or the device, had no room left."""
+    return isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)) or "can't allocate memory" in str(error)
 
 
 def suggest(parser, unknown) -> str:
@@ -298,7 +325,7 @@ def reader(type_) -> Callable:
                     value = option(word)
                 except ValueError:
                     continue
-                if value == value:      # not a number is no setting
+                if option is not float or math.isfinite(value):
                     return value
         raise argparse.ArgumentTypeError(f'expected {expected}, got {word!r}')
 

@@ -1,5 +1,6 @@
 """Fit a model to windows of tokens, with the reference's optimizer and schedule."""
 import math
+from concurrent.futures import ThreadPoolExecutor
 from signal import SIGTERM
 
 import torch
@@ -76,7 +77,7 @@ class Trainer:
               on_log=None, on_epoch=None, progress=None, checkpoints=None, stop=False) -> None:
         """Show the model every window of the data set, `n_epochs` times, in a new order each time.
 
-        dataset     : has `gather(indices)`, `count_targets(indices)`, a length and a device
+        dataset     : has `gather(indices)`, `count_targets(indices)`, a length, a device, and `on_disk`
         windows     : [ n ]  those to learn from, by default all
         on_log      : called with a row of numbers every `log_freq` updates, and at the end of an epoch
         on_epoch    : called with the number of epochs at the end of each; what it returns joins the row
@@ -90,8 +91,10 @@ class Trainer:
         for _ in range(n_epochs):
             batches = self._order(windows).split(self.config.batch_size)
             timer = Timer()
-            for indices in batches[self.n_batches:]:
-                self.update(model, dataset, indices)
+            coming = batches[self.n_batches:]
+            shares = [self._share(indices) for indices in coming]
+            for indices, inputs in zip(coming, self._gathered(dataset, shares), strict=True):
+                self.update(model, dataset, indices, inputs)
                 self.n_batches += 1
                 ended, logs = self.n_batches == len(batches), self.n_batches % log_freq == 0
                 if ended or logs:
@@ -115,13 +118,39 @@ class Trainer:
         self.generator.set_state(self._before_order)
         return windows[torch.randperm(len(windows), generator=self.generator)]
 
-    def update(self, model, dataset, indices: Tensor) -> None:
-        """One step of the optimizer.    indices : [ B ]  the windows to learn from"""
-        optimizer = self.get_optimizer(model)
+    def _gathered(self, dataset, batches):
+        """What each batch is made of; where the device does not gather it, it is read beside the step before."""
+        if dataset.device == self.device and not dataset.on_disk:
+            yield from (self._gather(dataset, indices) for indices in batches)
+            return
+        with ThreadPoolExecutor(max_workers=1) as reader:
+            coming = None
+            for indices in batches:
+                present, coming = coming, reader.submit(self._gather, dataset, indices)
+                if present is not None:
+                    yield present.result()
+            if coming is not None:
+                yield coming.result()
+
+    def _share(self, indices):
+        """The windows of a batch that this process reads: one that none is left for reads the first, for nothing."""
         share = self.team.share(indices)
+        return share if len(share) else indices[:1]
+
+    def _gather(self, dataset, indices):
+        return to_device(dataset.gather(indices.to(dataset.device)), self.device)
+
+    def update(self, model, dataset, indices: Tensor, inputs: tuple[Tensor, ...] | None = None) -> None:
+        """One step of the optimizer.
+
+        indices : [ B ]  the windows to learn from
+        inputs  : what `dataset.gather` makes of our share of them, where that has been done
+        """
+        optimizer = self.get_optimizer(model)
+        inputs = inputs or self._gather(dataset, self._share(indices))
         optimizer.zero_grad(set_to_none=True)
-        losses = self._forward(model, dataset, share if len(share) else indices[:1])
-        losses = losses * (len(share) / len(indices))                                 # [ T ]
+        losses = self._forward(model, inputs)
+        losses = losses * (len(self.team.share(indices)) / len(indices))              # [ T ]
         self._weigh(model, losses).backward()
         losses = losses.detach()
         self.team.add_up([*(parameter.grad for parameter in model.parameters()), losses])
@@ -136,9 +165,9 @@ class Trainer:
         for group in optimizer.param_groups:
             group['lr'] = self.learning_rate()
 
-    def _forward(self, model, dataset, indices):
+    def _forward(self, model, inputs):
         """[ T ]  the windows' mean loss at each token."""
-        *inputs, targets, mask = to_device(dataset.gather(indices.to(dataset.device)), self.device)
+        *inputs, targets, mask = inputs
         with self.arithmetic.autocast():
             logits = self.network(model, inputs)
         return model.token_losses(logits.float(), targets, mask).mean(dim=0)
@@ -167,7 +196,9 @@ class Trainer:
         was_training = model.training
         model.eval()
         batches = windows.cpu().split(self.config.batch_size)
-        losses = sum(self._forward(model, dataset, batch) * len(batch) for batch in batches) / len(windows)
+        losses = sum(self._forward(model, inputs) * len(batch) 
+                     for batch, inputs in zip(batches, self._gathered(dataset, batches), strict=True))
+        losses = losses / len(windows)
         model.train(was_training)
         return self._parts(model, losses)
 
