@@ -11,17 +11,18 @@ import pytest
 from config import offline
 
 ROOT = Path(__file__).parents[1]
-ROOMS = ('utils', 'datasets', 'models', 'search')
+ROOMS = ('utils', 'datasets', 'models', 'search', 'sweeps')
 MODULES = sorted(path for path in (ROOT / 'trajectory').rglob('*.py') if path.name != '__init__.py')
 HEAVY = (
     'gym', 'gymnasium', 'd4rl', 'minari', 'mujoco', 'mujoco_py', 'matplotlib', 'imageio', 'git', 'wandb',
-    'tensorboard', 'safetensors', 'huggingface_hub', 'transformers',
+    'tensorboard', 'safetensors', 'huggingface_hub', 'transformers', 'ray', 'submitit', 'doodad',
 )
 MAY_IMPORT = {      # arrows point one way
     'utils': {'utils'},
     'datasets': {'datasets', 'utils'},
     'models': {'models', 'utils'},
     'search': {'search', 'utils', 'datasets', 'models'},
+    'sweeps': {'sweeps', 'utils'},
 }
 
 

@@ -16,8 +16,6 @@ def config(monkeypatch):
     """The module as doodad loads it, with none of its variables set."""
     spec = importlib.util.spec_from_file_location('spec', PATH)
     module = importlib.util.module_from_spec(spec)
-    for variable, _ in [*getattr(module, 'VARIABLES', {}).values(), ('DOCKER_USERNAME', '')]:
-        monkeypatch.delenv(variable, raising=False)
     spec.loader.exec_module(module)
     for variable, _ in module.VARIABLES.values():
         monkeypatch.delenv(variable, raising=False)

@@ -62,7 +62,7 @@ def test_two_processes_never_share_a_folder(variant, tmp_path, monkeypatch):
     monkeypatch.setattr(work, 'PATIENCE', 0)
     one = variant('print(1)')
     (tmp_path / one.folder).mkdir()
-    holder = subprocess.Popen(['flock', tmp_path / one.log, 'sleep', '60'])
+    holder = subprocess.Popen(['flock', '--shared', tmp_path / one.log, 'sleep', '60'])
     try:
         deadline = time.monotonic() + 30
         while run_variant(one, tmp_path) != 'another process is running it' and time.monotonic() < deadline:
