@@ -63,16 +63,20 @@ def survey(path: str | Path) -> tuple[dict[str, np.ndarray], list[Violation]]:
                 violations.append(values)
             else:
                 columns[name] = values
+    return columns, violations + check_columns(columns)
+
+
+def check_columns(columns: dict[str, np.ndarray]) -> list[Violation]:
+    """What is wrong with columns that are there, and of the right rank."""
+    violations = [violation for name, column in columns.items() for violation in _find_bad_rows(name, column)]
     lengths = {name: len(column) for name, column in columns.items()}
     if len(set(lengths.values())) > 1:
         counted = ', '.join(f'{name} {length:,}' for name, length in lengths.items())
-        violations.append(Violation(f'the columns differ in length: {counted}',
-                                    remedy='Every step needs one row in each.'))
-    elif not any(lengths.values()) and not violations:
+        violations.insert(0, Violation(f'the columns differ in length: {counted}',
+                                       remedy='Every step needs one row in each.'))
+    elif columns and not any(lengths.values()):
         violations.append(Violation('it holds no steps', remedy='Record some: python scripts/collect.py --help'))
-    for name, column in columns.items():
-        violations += _find_bad_rows(name, column)
-    return columns, violations
+    return violations
 
 
 def read_metadata(path: str | Path) -> dict[str, str]:
@@ -138,14 +142,14 @@ class _opened:
 
     def __exit__(self, kind, error, traceback):
         self.file.close()
-        if isinstance(error, Exception) and not isinstance(error, InputError):
+        if isinstance(error, Exception) and not isinstance(error, (InputError, MemoryError)):
             raise InputError(self._damaged(error)) from error
 
     def _damaged(self, error):
         reason = str(error).partition('\n')[0] or type(error).__name__
         return (f'{self.path} ({self.path.stat().st_size:,} bytes) is not a whole HDF5 file: {reason}\n'
-                "  It may have been cut off on its way here: delete it, and copy or download it again (D4RL's own files "
-                'are, by the same command).')
+                '  It may have been cut off on its way here: delete it, and copy or download it again (the same '
+                "command does so with D4RL's own).")
 
 
 def _read_column(file, name, rank):
