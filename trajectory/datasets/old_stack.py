@@ -3,6 +3,7 @@
 environment.yml says how. Nothing else in the project imports them, and this module only when it makes an environment.
 """
 import importlib
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -71,7 +72,8 @@ def make_old_environment(name: str, dataset_path: str | Path | None = None) -> O
         raise InputError(f"'{name}' is no environment of D4RL's, and --backend d4rl has no others.\n"
                          '  Leave out --backend, or name one: --dataset hopper-medium-v2.')
     try:
-        with suppress_output():     # mujoco_py compiles itself the first time
+        with suppress_output(), warnings.catch_warnings():      # mujoco_py compiles itself the first time
+            warnings.simplefilter('ignore')
             gym = importlib.import_module('gym')
             gym.logger.set_level(gym.logger.ERROR)
             importlib.import_module(f'd4rl.{part}')
@@ -80,5 +82,4 @@ def make_old_environment(name: str, dataset_path: str | Path | None = None) -> O
         raise InputError(f'--backend d4rl cannot make {name} here: {type(error).__name__}: {error}\n'
                          '  It needs gym, d4rl and mujoco_py: environment.yml says how. Or leave out --backend.'
                          ) from error
-    path = find_file(name, dataset_path)
-    return OldStackEnvironment(env, name, path)
+    return OldStackEnvironment(env, name, find_file(name, dataset_path))

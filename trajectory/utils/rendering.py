@@ -216,10 +216,14 @@ class KitchenRenderer(Renderer):
 
 
 class Maze2dRenderer(DebugRenderer):
-    """Draws paths through a maze from above, as a picture: walls, start, end, and time as colour.
+    """Draws paths through a maze from above, as a picture: walls, goal, start, end, and time as colour.
 
-    The first two columns of a row are x and y.
+    The first two columns of a row are x and y. An episode's picture has the plans that were drawn before it, too.
     """
+
+    def __init__(self, env, dim: int = DIM):
+        super().__init__(env, dim)
+        self.imagined = []      # paths, [ T x 2 ]
 
     def renders(self, observations: np.ndarray, dim: int | None = None) -> np.ndarray:
         """The path as it grows."""
@@ -230,12 +234,13 @@ class Maze2dRenderer(DebugRenderer):
         """The imagined path, beside where its actions lead."""
         observations, actions = self._imagined(sequence)
         start = self.to_states(observations[:1])[0] if state is None else state
+        self.imagined.append(observations[:, :2])
         self._save(savepath, [observations, _simulate(self.env, start, actions, self.env.state_vector)])
 
     def render_rollout(self, savepath: str | Path, observations: np.ndarray):
-        self._save(savepath, [np.asarray(observations)])
+        self._save(savepath, [np.asarray(observations)], self.imagined)
 
-    def _save(self, savepath, paths):
+    def _save(self, savepath, paths, imagined=()):
         """Write a picture, also where a video was asked for."""
         import imageio.v3 as imageio
 
@@ -243,14 +248,15 @@ class Maze2dRenderer(DebugRenderer):
         mkdir(picture.parent)
         view = np.concatenate([path[:, :2] for path in paths])
         with write_atomically(picture) as partial:
-            imageio.imwrite(partial, self._draw(paths, view, self.dim))
+            imageio.imwrite(partial, self._draw(paths, view, self.dim, imagined))
 
-    def _draw(self, paths, view, dim):
+    def _draw(self, paths, view, dim, imagined=()):
         """Panels side by side, all of one view.
 
-        paths   : [ T x 2 or more ] each, x and y first
-        view    : [ points x 2 or more ]  what every panel has room for, beside the walls
-        returns : [ dim x n * dim x 3 ]
+        paths    : [ T x 2 or more ] each, x and y first
+        view     : [ points x 2 or more ]  what every panel has room for, beside the walls
+        imagined : [ T x 2 ] each, drawn in every panel
+        returns  : [ dim x n * dim x 3 ]
         """
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
@@ -265,6 +271,11 @@ class Maze2dRenderer(DebugRenderer):
             panel.plot(path[:, 0], path[:, 1], color='0.75', linewidth=PIXEL, zorder=2)
             panel.scatter(path[:, 0], path[:, 1], c=np.arange(len(path)), cmap='viridis', s=(3 * PIXEL) ** 2,
                           linewidths=0, zorder=3)
+            for plan in imagined:
+                panel.plot(plan[:, 0], plan[:, 1], color='tab:orange', linewidth=2 * PIXEL, zorder=3.5)
+            if self.env.goal is not None:
+                panel.plot(*self.env.goal, '*', color='gold', markersize=16 * PIXEL, markeredgecolor='k',
+                           markeredgewidth=PIXEL, zorder=3.8)
             for end, marker, color in ((0, 'o', 'tab:green'), (-1, 'X', 'tab:red')):
                 panel.plot(*path[end, :2], marker, color=color, markersize=8 * PIXEL, markeredgewidth=0,
                            zorder=4)
