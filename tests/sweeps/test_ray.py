@@ -1,6 +1,7 @@
 """The paper's table, small, on a real Ray: a worker is killed, a variant fails, a second start does what is missing."""
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -98,7 +99,8 @@ def sweep(tmp_path_factory):
     second = start()
     said.append(second.communicate(timeout=PATIENCE)[0])
     codes.append(second.returncode)
-    return SimpleNamespace(logbase=logbase, said=said, codes=codes, killed=killed, moment=moment, scratch=scratch)
+    yield SimpleNamespace(logbase=logbase, said=said, codes=codes, killed=killed, moment=moment, scratch=scratch)
+    shutil.rmtree(scratch, ignore_errors=True)
 
 
 def test_a_killed_worker_and_a_failing_variant_hold_up_nobody(sweep):
