@@ -23,6 +23,7 @@ UNKNOWN = 'unknown'
 REQUIRED = ('score', 'return', 'step', 'term', 'gpt_epoch')
 PROVENANCE = ('environment', 'physics', 'data_source')  # absent from the reference implementation's files
 D4RL_SOURCE = re.compile(r'd4rl($|[\s:,(])|https?://rail\.eecs\.berkeley\.edu/', re.IGNORECASE)
+EPISODE_STEPS = 1000    # of the paper's data sets, unless the robot falls
 
 
 @dataclass(frozen=True)
@@ -171,6 +172,9 @@ def why_not_comparable(experiment: Experiment) -> str | None:
         return f'data source {experiment.data_source}'
     if not experiment.scores:
         return 'no score'
+    if cut := [rollout['step'] for rollout in experiment.rollouts
+               if rollout['step'] < EPISODE_STEPS and not rollout['term']]:
+        return f'episodes cut at {", ".join(map(str, sorted(set(cut))))} steps'
     return None
 
 # -------------------------------- printing -------------------------------- #

@@ -148,14 +148,13 @@ def group_failures(runs: list[Run]) -> list[tuple[list[Run], str]]:
 
 
 def choose_for_table(plans: list[Plans]) -> tuple[dict, list[tuple[Experiment, str]]]:
-    """What may stand beside the published scores, as `choose_comparable` has it, of whole episodes, and unambiguous."""
-    whole = [one.experiment for one in plans if not one.cut_at]
-    rivals = Counter(experiment.dataset for experiment in whole if why_not_comparable(experiment) is None)
-    alone = [experiment for experiment in whole if rivals[experiment.dataset] <= 1]
+    """What may stand beside the published scores, as `choose_comparable` has it, and unambiguous."""
+    experiments = [one.experiment for one in plans]
+    rivals = Counter(experiment.dataset for experiment in experiments if why_not_comparable(experiment) is None)
+    alone = [experiment for experiment in experiments if rivals[experiment.dataset] <= 1]
     chosen, left_out = choose_comparable(alone)
     left_out += [(experiment, why_not_comparable(experiment) or 'one of several; choose with --exp_name')
-                 for experiment in whole if rivals[experiment.dataset] > 1]
-    left_out += [(one.experiment, f'episodes cut at {one.cut_at} steps') for one in plans if one.cut_at]
+                 for experiment in experiments if rivals[experiment.dataset] > 1]
     return chosen, sorted(left_out, key=lambda pair: (pair[0].dataset, pair[0].exp_name))
 
 

@@ -13,6 +13,7 @@ from plotting.curve import read_metrics
 from plotting.read_results import is_number, load_result
 from trajectory.utils.errors import InputError
 from trajectory.utils.serialization import read_json
+from trajectory.utils.training import count_epochs
 
 # one of these makes a folder a run
 MARKS = ('args.json', 'rollout.json', 'metrics.jsonl', 'model_config.json', 'model_config.pkl', 'source.json',
@@ -124,7 +125,7 @@ def read_training(folder: Path, logbase: Path, files: set[str]) -> Training:
         source = read_object(folder / 'source.json', problems)
 
     saved = [int(match[1]) for match in map(WEIGHTS.fullmatch, files) if match]
-    asked = count_epochs(folder, known['settings'])
+    asked = epochs_asked(folder, known['settings'])
     if not files:
         problems.append('The folder is empty.')
     elif not saved and 'model.safetensors' not in files and not problems:
@@ -160,14 +161,14 @@ def read_episode(folder: Path, logbase: Path, files: set[str]) -> Episode:
                    plan_videos=tuple(plans))
 
 
-def count_epochs(folder: Path, settings: dict) -> int | None:
+def epochs_asked(folder: Path, settings: dict) -> int | None:
     """How many epochs a run was to train for; None where nothing tells."""
     if is_number(settings.get('n_epochs')):
         return settings['n_epochs']
-    try:    # as train.py does: n_epochs_ref epochs for a million windows, and in proportion
+    try:
         windows = (read_json(folder / 'trainer_config.json')['settings']['warmup_tokens']
                    // read_json(folder / 'model_config.json')['settings']['block_size'])     # it warms up for one epoch
-        return int(1e6 / windows * settings['n_epochs_ref'])
+        return count_epochs(windows, None, settings['n_epochs_ref'])
     except (InputError, KeyError, TypeError, ZeroDivisionError):
         return None
 

@@ -141,6 +141,7 @@ def test_d4rl_data_in_d4rl_physics_is_comparable(tmp_path, write_rollout, source
 
 @pytest.mark.parametrize(('changes', 'reason'), [
     (dict(physics='stock'), 'physics stock'),
+    (dict(step=300), 'episodes cut at 300 steps'),
     (dict(data_source='data/mine.hdf5'), 'data source data/mine.hdf5'),
     (dict(data_source='d4rl-like.hdf5'), 'data source d4rl-like.hdf5'),
     (dict(score=None), 'no score'),

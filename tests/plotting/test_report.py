@@ -121,6 +121,7 @@ def test_the_papers_table_has_a_column_of_ours_where_we_may_compare(page):
 
 def test_cut_episodes_and_rivals_never_enter_the_papers_table(logs, write_rollout):
     (logs / f'hopper-medium-v2/{PLANS}/0/args.json').write_text('{"max_episode_steps": 100}')
+    write_rollout(logs / f'hopper-medium-v2/{PLANS}/0', step=100)
     write_report(logs)
     text = Page(logs / 'report.html').text
     assert 'None of these results may stand beside' in text
@@ -128,6 +129,7 @@ def test_cut_episodes_and_rivals_never_enter_the_papers_table(logs, write_rollou
     assert f'hopper-medium-v2 {PLANS}: episodes cut at 100 steps' in text
 
     (logs / f'hopper-medium-v2/{PLANS}/0/args.json').unlink()
+    write_rollout(logs / f'hopper-medium-v2/{PLANS}/0')
     write_rollout(logs / 'hopper-medium-v2/plans/other/0')
     write_report(logs)
     text = Page(logs / 'report.html').text
