@@ -118,7 +118,7 @@ class Plan:
     n_episodes: Flag[int, 'episodes to plan; episode k gets seed + k and folder suffix + k'] = 1
     max_episode_steps: Flag[int | None, 'steps to cut an episode at; None: the limit it has'] = None
     goal: Flag[
-        Literal['own', 'random'], 'in a maze, where to go: its own goal, or one drawn for each episode, which ends there'
+        Literal['own', 'random'], 'where to go in a maze: its own goal, or one drawn for each episode, which ends there'
     ] = 'own'
     renderer: Flag[
         Literal['Renderer', 'DebugRenderer', 'KitchenRenderer', 'AntMazeRenderer', 'Maze2dRenderer'] | None,

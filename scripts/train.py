@@ -148,8 +148,9 @@ def main(args):
             numbers.update({f'heldout_{name}': loss for name, loss in heldout.items()})
         if team.writes and args.eval_every is not None and epoch % args.eval_every == 0:
             numbers.update(plan_episodes(
-                model, dataset.discretizer, (env.id, env.physics, args.dataset), args.eval_episodes, plan_settings,
-                max_steps=args.eval_steps, seed=args.seed, hold=args.step, stop=stop,
+                model, dataset.discretizer, (env.id, env.physics, args.dataset, None, env.settings, env.references),
+                args.eval_episodes, plan_settings, max_steps=args.eval_steps, seed=args.seed,
+                hold=args.step, stop=stop,
             ))
         return numbers
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from trajectory.datasets.catalogue import ROBOTS, Record, d4rl_catalogue, is_task, robot_of
 from trajectory.datasets.hdf5 import check_readable, read_metadata
+from trajectory.datasets.minari import is_minari, load_minari_environment
 from trajectory.utils.download import download
 from trajectory.utils.errors import InputError
 
@@ -34,7 +35,8 @@ def suppress_output():
 def load_environment(name: str, dataset_path: str | Path | None = None, backend: str = 'mujoco'):
     """The environment that a data set belongs to, an `OfflineEnvironment`.
 
-    name         : a D4RL data set (`hopper-medium-v2`), a data set under `data/`, or a Gymnasium id (`Hopper-v4`)
+    name         : a D4RL data set (`hopper-medium-v2`), a data set under `data/`, a Gymnasium id (`Hopper-v4`), or one
+                   of Minari's (`minari:mujoco/hopper/medium-v0`)
     dataset_path : the HDF5 file, where it is not the one that the name stands for
     backend      : `mujoco` for today's simulator, `d4rl` for D4RL's own environments, where they are installed
 
@@ -48,6 +50,11 @@ def load_environment(name: str, dataset_path: str | Path | None = None, backend:
         return make_old_environment(name, dataset_path)
     from trajectory.datasets.environments import make_environment
 
+    if is_minari(name):
+        if dataset_path is not None:
+            raise InputError(f"{name} names Minari's data, and {dataset_path} other.\n  Leave out --dataset_path, or "
+                             'name the data set otherwise.')
+        return load_minari_environment(name)
     path = find_file(name, dataset_path)
     metadata = read_metadata(path) if path is not None and path.exists() else {}
     if 'env' in metadata:
@@ -70,7 +77,8 @@ def load_environment(name: str, dataset_path: str | Path | None = None, backend:
         raise InputError(f"{path} does not say which environment it was recorded in (metadata/env), and '{name}' is no "
                          'D4RL name.\n  Add metadata/env = Hopper-v4, say, or name the data set as D4RL does: '
                          '--dataset hopper-medium-v2')
-    raise InputError(f'{_unknown(name)}\n  Your own: --dataset NAME --dataset_path FILE.hdf5')
+    raise InputError(f'{_unknown(name)}\n  Your own: --dataset NAME --dataset_path FILE.hdf5; '
+                     'of Minari: --dataset minari:ID')
 
 
 def find_file(name: str, dataset_path: str | Path | None = None) -> Path | None:

@@ -13,6 +13,7 @@ from gymnasium.envs.mujoco.mujoco_env import MujocoEnv
 from trajectory.datasets.catalogue import ROBOTS, d4rl_catalogue, is_task, reference_returns
 from trajectory.datasets.d4rl import fetch
 from trajectory.datasets.hdf5 import read_episodes
+from trajectory.datasets.minari import is_minari, read_minari
 from trajectory.datasets.physics import restore_mujoco_210
 from trajectory.utils.errors import InputError
 
@@ -23,9 +24,11 @@ D4RL_ANT_DIM = 111  # 27 real columns, and 84 contact forces that MuJoCo 2.1.0 a
 class OfflineEnvironment(gymnasium.Wrapper):
     """A Gymnasium environment that knows its data: D4RL's attributes on the five-part `step`.
 
-    name     : the data set it belongs to, or its own id
-    physics  : `d4rl` (MuJoCo 2.1.0's, as D4RL's data and scores), or `stock` (as installed)
-    id       : the Gymnasium id behind it
+    name       : the data set it belongs to, or its own id
+    physics    : `d4rl` (MuJoCo 2.1.0's, as D4RL's data and scores), or `stock` (as installed)
+    id         : the Gymnasium id behind it
+    settings   : what it was made with, where that is not its own
+    references : the returns that score 0 and 1, where the data set has its own
 
     `data_source` says in words where its recorded data comes from. Of mazes alone: `goal` is where to go, [ x, y ];
     `walls`, [ walls x 2 ], where the walls' centres are, and `wall_side` how wide they are.
@@ -36,13 +39,16 @@ class OfflineEnvironment(gymnasium.Wrapper):
     walls: np.ndarray | None = None
     wall_side: float | None = None
 
-    def __init__(self, env: gymnasium.Env, name: str, physics: str, dataset_path: Path | None = None):
+    def __init__(self, env: gymnasium.Env, name: str, physics: str, dataset_path: Path | None = None,
+                 settings: dict | None = None, references: tuple[float, float] | None = None):
         super().__init__(env)
         self.name = name
         self.physics = physics
         self.id = env.spec.id
         self.max_episode_steps = env.spec.max_episode_steps
         self.dataset_path = dataset_path
+        self.settings = settings or {}
+        self.references = references
         is_d4rl_ant = self.id == 'Ant-v4' and physics == 'd4rl'
         self._padding = D4RL_ANT_DIM - env.observation_space.shape[0] if is_d4rl_ant else 0
         if self._padding:
@@ -70,8 +76,11 @@ class OfflineEnvironment(gymnasium.Wrapper):
         return np.pad(observation, (0, self._padding))
 
     def get_normalized_score(self, episode_return: float) -> float | None:
-        """0 is D4RL's random policy, 1 its expert; None where there are no reference returns."""
-        low, high = reference_returns(self.name)
+        """0 is D4RL's random policy, 1 its expert; None where there are no reference returns.
+
+        A data set with reference returns of its own is scored by those.
+        """
+        low, high = self.references or reference_returns(self.name)
         if low is None:
             low, high = reference_returns(self.id)
         return None if low is None else (episode_return - low) / (high - low)
@@ -79,8 +88,10 @@ class OfflineEnvironment(gymnasium.Wrapper):
     def get_dataset(self, h5path: str | Path | None = None) -> dict[str, np.ndarray]:
         """The recorded steps, as D4RL lays them out: one row a step, episodes end to end.
 
-        A file of D4RL's that is not on this machine is downloaded.
+        What is not on this machine, of D4RL's data or Minari's, is downloaded.
         """
+        if h5path is None and is_minari(self.name):
+            return read_minari(self.name)
         path = Path(h5path or self.dataset_path or '')
         if not path.name:
             raise InputError(f'{self.name} names no recorded data; pass a file: --dataset_path FILE.hdf5')
@@ -101,8 +112,15 @@ class OfflineEnvironment(gymnasium.Wrapper):
         return self._pad(self.robot._get_obs())
 
 
-def make_environment(id: str, physics: str, name: str | None = None, dataset_path: Path | None = None):
-    """An environment by its Gymnasium id.    physics : `d4rl` or `stock`    name : of the data it is asked for."""
+def make_environment(id: str, physics: str, name: str | None = None, dataset_path: Path | None = None,
+                     settings: dict | None = None, references: tuple[float, float] | None = None):
+    """An environment by its Gymnasium id.
+
+    physics    : `d4rl` or `stock`
+    name       : of the data it is asked for
+    settings   : numbers to make it with, other than its own
+    references : the returns that score 0 and 1, other than D4RL's
+    """
     if physics not in ('d4rl', 'stock'):
         raise InputError(f"unknown physics '{physics}' for {id}; there are: d4rl, stock")
     if physics == 'stock' and is_task(id):
@@ -111,10 +129,10 @@ def make_environment(id: str, physics: str, name: str | None = None, dataset_pat
         return make_task(id, name or id, dataset_path)
     if physics == 'd4rl' and id not in {f'{robot}-v4' for robot in ROBOTS.values()}:
         raise InputError(f'{id} has no D4RL physics; {", ".join(f"{robot}-v4" for robot in ROBOTS.values())} have')
-    env = _make_robot(id)
+    env = _make_robot(id, settings or {})
     if physics == 'd4rl':
         _swap_physics(env.unwrapped)
-    return OfflineEnvironment(env, name or id, physics, dataset_path)
+    return OfflineEnvironment(env, name or id, physics, dataset_path, settings, references)
 
 
 def make_quietly(id: str, **settings) -> gymnasium.Env:
@@ -124,12 +142,16 @@ def make_quietly(id: str, **settings) -> gymnasium.Env:
         return gymnasium.make(id, **settings)
 
 
-def _make_robot(id):
+def _make_robot(id, settings):
+    for key, value in settings.items():
+        if not all(isinstance(number, bool | int | float) for number in np.ravel(np.array(value, dtype=object))):
+            raise InputError(f'{id} is to be made with {key} = {str(value)[:100]!r}; only numbers can be set.\n'
+                             '  Record the data with its own.')
     try:
         if ':' in id:  # Gymnasium would import the module before the colon: a file must not choose what runs
             raise gymnasium.error.NameNotFound('an id names no module')
-        env = make_quietly(id, max_episode_steps=MAX_EPISODE_STEPS)
-    except (gymnasium.error.Error, ImportError) as error:
+        env = make_quietly(id, **{'max_episode_steps': MAX_EPISODE_STEPS, **settings})
+    except (gymnasium.error.Error, ImportError, TypeError, ValueError, AssertionError) as error:
         raise InputError(
             f"'{id}' is not an environment that Gymnasium can make here: {error}\n"
             '  Install what provides it, or correct metadata/env in the data set.'

@@ -17,11 +17,16 @@ log = logging.getLogger(__name__)
 
 
 def describe_source(dataset) -> dict:
-    """What `source.json` says: the environment and its physics, where the data is from, and how good it is."""
-    returns = np.sort(dataset.path_returns)
+    """What `source.json` says: the environment and its physics, where the data is from, and how good it is.
+
+    With `environment_settings` and `reference_returns`, where they are not the environment's own.
+    """
+    env, returns = dataset.env, np.sort(dataset.path_returns)
+    own = {'environment_settings': env.settings, 'reference_returns': env.references}
     best_tenth = returns[-max(1, len(returns) // 10):]
     return {
-        'environment': dataset.env.id, 'physics': dataset.env.physics, 'data_source': dataset.env.data_source,
+        'environment': env.id, 'physics': env.physics, 'data_source': env.data_source,
+        **{name: value for name, value in own.items() if value},
         'transitions': len(dataset.joined_raw), 'episodes': len(dataset.path_lengths),
         'mean_return': returns.mean(), 'best_tenth_return': best_tenth.mean(),
     }
@@ -58,7 +63,9 @@ def open_environment(trained: TrainedModel, name: str, backend: str = 'mujoco'):
         if backend == 'd4rl':
             env = load_environment(name, backend=backend)
         else:
-            env = make_environment(source['environment'], source['physics'], name)
+            env = make_environment(source['environment'], source['physics'], name,
+                                   settings=source.get('environment_settings'),
+                                   references=source.get('reference_returns'))
         check_widths(env, get_preprocess_fn(env.id), trained.model.layout)
     except InputError as error:
         raise InputError(f"the model's source.json names an environment that is none of its own: {error}") from error

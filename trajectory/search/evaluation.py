@@ -27,11 +27,11 @@ def check_settings(settings, model=None) -> None:
 
 
 @torch.no_grad()
-def plan_episodes(model, discretizer, source: tuple[str, str, str], n_episodes: int, settings, *,
+def plan_episodes(model, discretizer, source: tuple, n_episodes: int, settings, *,
                   max_steps: int | None = None, seed: int = 0, hold: int = 1, stop=False) -> dict[str, float]:
     """Act for some episodes together, with plans of a model; it draws from generators of its own.
 
-    source   : the environment's id, its physics, and the data set's name
+    source   : what `make_environment` takes: the environment's id, its physics, the data set's name, …
     settings : of planning: horizon, beam_width, n_expand, discount, percentile, max_context_transitions,
                prefix_context, plan_freq, k_*, cdf_*
     hold     : steps that each action is held for

@@ -51,7 +51,7 @@ def download(url: str | Sequence[str], path: Path, *, what: str, remedy: str, n_
     if path.exists():
         return path
     part, reasons = path.with_name(f'{path.name}.part'), []
-    with _alone(path, what, remedy):
+    with alone(path, what, remedy):
         for address in [] if path.exists() else [url] if isinstance(url, str) else url:
             source = _Source(address, part, n_bytes, sha256, check, pause, timeout, progress)
             try:
@@ -67,8 +67,8 @@ def download(url: str | Sequence[str], path: Path, *, what: str, remedy: str, n_
 
 
 @contextmanager
-def _alone(path, what, remedy):
-    """Keep other processes from fetching the same file."""
+def alone(path: Path, what: str, remedy: str):
+    """Keep other processes from fetching the same file, or folder, for as long as this lasts."""
     from filelock import FileLock, Timeout
 
     lock = FileLock(path.with_name(f'.{path.name}.lock'))

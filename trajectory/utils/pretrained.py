@@ -48,6 +48,7 @@ from .serialization import (
 VERSION = 1
 FILES = ('config.json', 'model.safetensors', 'pytorch_model.bin', 'discretizer.npz', 'source.json')
 SOURCE = {'environment': str, 'physics': str, 'data_source': str, 'mean_return': (int, float)}
+MAY_BE_IN_SOURCE = {'environment_settings': dict, 'reference_returns': list}
 
 
 @dataclass(frozen=True)
@@ -134,8 +135,14 @@ def read_source(path: Path) -> dict:
     """Where a model's data comes from: environment, physics, data_source, mean_return, and more."""
     source = read_json(path)
     source = source if isinstance(source, dict) else {}
-    if wrong := sorted(name for name, kind in SOURCE.items() if not isinstance(source.get(name), kind)):
-        raise InputError(f'{path} says nothing of {", ".join(wrong)}, or no text or number.\n'
+    kinds = {**SOURCE, **{name: kind for name, kind in MAY_BE_IN_SOURCE.items() if name in source}}
+    wrong = {name for name, kind in kinds.items() if not isinstance(source.get(name), kind)}
+    references = source.get('reference_returns', [0, 1])
+    references = references if isinstance(references, list) else []
+    if [type(number) in (int, float) for number in references] != [True, True] or not references[0] < references[1]:
+        wrong.add('reference_returns')
+    if wrong:
+        raise InputError(f'{path} says nothing of {", ".join(sorted(wrong))}, or not what it should.\n'
                          '  Restore it from where the run was trained; or delete it, to make it anew from the data.')
     return source
 
