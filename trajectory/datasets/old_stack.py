@@ -41,8 +41,11 @@ class OldStackEnvironment:
 
     def reset(self, *, seed=None, options=None):  # noqa: ARG002  there are none
         if seed is not None:
-            self.env.seed(seed)
-        return self.env.reset(), {}
+            robot = self.env.unwrapped
+            getattr(robot, 'wrapped_env', robot).seed(seed)     # which gym does not unwrap
+            np.random.seed(seed)                                # noqa: NPY002  antmaze draws its goals from it
+        with suppress_output():                                 # and prints them
+            return self.env.reset(), {}
 
     def step(self, action):
         observation, reward, done, info = self.env.step(action)

@@ -7,7 +7,7 @@ SPEED = 2.5         # at most, metres a second
 BRAKING = 5.0       # of the distance to what is headed for, in metres, the share to go in a second
 PUSH = 0.4          # force for a lack of speed of one metre a second, of the 1 there is
 SPREAD = 0.15       # of the waypoints around the middles of their cells, metres
-STUMBLES = 0.025    # chance of a step to be the first of a stumble: a push somewhere, from which it has to recover
+STUMBLES = 0.02     # chance of a step to be the first of a stumble: a push somewhere, from which it has to recover
 LONGEST_STUMBLE = 20    # steps
 
 
