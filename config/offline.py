@@ -17,6 +17,9 @@ name_plan = watch([('prefix', ''), ('plan_freq', 'freq'), ('horizon', 'H'), ('be
 class Train:
     # data
     dataset_path: Flag[str | None, 'HDF5 file to train on, instead of the one the name stands for'] = None
+    backend: Flag[
+        Literal['mujoco', 'd4rl'], "who simulates: today's MuJoCo, or D4RL's own environments, where they are installed"
+    ] = 'mujoco'
     N: Flag[int, 'bins per dimension'] = 100
     discretizer: Flag[
         Literal['QuantileDiscretizer', 'UniformDiscretizer'], 'bins of equal counts, or of equal widths'
@@ -28,6 +31,7 @@ class Train:
     subsampled_sequence_length: Flag[int, 'transitions in a window'] = 10
 
     # model
+    goal_conditioned: Flag[bool, "read each episode's last observation before it, as the goal it leads to"] = False
     n_layer: Flag[int, 'transformer blocks'] = 4
     n_head: Flag[int, 'attention heads per block'] = 4
     n_embd: Flag[int, 'width of one head; the model is n_head times as wide'] = 32
@@ -108,8 +112,14 @@ class Plan:
     cdf_rew: Flag[float | None, 'drop the unlikeliest reward and value tokens, of this in all'] = None
 
     # episode
+    backend: Flag[
+        Literal['mujoco', 'd4rl'], "who simulates: today's MuJoCo, or D4RL's own environments, where they are installed"
+    ] = 'mujoco'
     n_episodes: Flag[int, 'episodes to plan; episode k gets seed + k and folder suffix + k'] = 1
     max_episode_steps: Flag[int | None, 'steps to cut an episode at; None: the limit it has'] = None
+    goal: Flag[
+        Literal['own', 'random'], 'where to go in a maze: its own goal, or one drawn for each episode, which ends there'
+    ] = 'own'
     renderer: Flag[
         Literal['Renderer', 'DebugRenderer', 'KitchenRenderer', 'AntMazeRenderer', 'Maze2dRenderer'] | None,
         'how plans and episodes become pictures; None makes none',
@@ -138,6 +148,13 @@ hopper_mixed_ppo = {
     'train': dict(subsampled_sequence_length=3, n_layer=2, n_head=2, batch_size=64, learning_rate=1e-3,
                   embd_pdrop=0.0, resid_pdrop=0.0, attn_pdrop=0.0),
     'plan': dict(gpt_loadpath='gpt/bundled', horizon=5, beam_width=16, max_context_transitions=3),
+}
+
+# Of scripts/collect.py: a window of a hundred steps spans two metres, and its actions are held for ten.
+maze2d_medium_waypoints = {
+    'train': dict(step=10, n_layer=2, n_head=2, batch_size=128, learning_rate=1e-3, n_epochs=8, embd_pdrop=0.0,
+                  resid_pdrop=0.0, attn_pdrop=0.0),
+    'plan': dict(horizon=8, beam_width=4, renderer='Maze2dRenderer'),
 }
 
 # What changes in these is what the published results were made with.

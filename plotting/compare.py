@@ -7,14 +7,17 @@ A row for the data's mean return, one for its best tenth, and one for each folde
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from pathlib import Path
 
-from plotting.read_results import load_result, mean_and_error
+from plotting.read_results import is_number, load_result, mean_and_error
 from trajectory.utils.errors import InputError
-from trajectory.utils.serialization import read_json
+from trajectory.utils.pretrained import read_source
 
 
 def compare(run: str | Path, plans: list[str | Path]) -> str:
     """The table.    run : folder of a training run    plans : folders that hold numbered rollouts"""
-    source = read_json(Path(run) / 'source.json')
+    source = read_source(Path(run) / 'source.json')
+    if wrong := [name for name in ('best_tenth_return', 'episodes') if not is_number(source.get(name))]:
+        raise InputError(f'{Path(run) / "source.json"} has no number for {", ".join(wrong)}.\n'
+                         '  Pass the folder of a training run, logs/<dataset>/<exp_name>.')
     rows = [('', 'return', 'n'),
             ('the data, mean', f'{source["mean_return"]:.0f}', str(source['episodes'])),
             ('the data, best tenth', f'{source["best_tenth_return"]:.0f}', str(max(1, source['episodes'] // 10)))]
@@ -30,11 +33,11 @@ def compare(run: str | Path, plans: list[str | Path]) -> str:
                               f'learned from {source["data_source"]}'])
 
 
-def main():
+def main(argv=None):
     parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
     parser.add_argument('run', help='folder of a training run')
     parser.add_argument('plans', nargs='+', help='folders of plans')
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     try:
         print(compare(args.run, args.plans))
     except InputError as error:

@@ -12,6 +12,7 @@ from pathlib import Path
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from plotting.pictures import save_picture
 from trajectory.utils.errors import InputError
 
 REQUIRED = ('epoch', 'step', 'tokens', 'loss', 'learning_rate')
@@ -67,11 +68,10 @@ def draw_learning_curve(metrics_path: str | Path, savepath: str | Path) -> None:
 
     run = '/'.join(Path(metrics_path).absolute().parent.parts[-3:])     # <dataset>/<exp_name>
     top.set_title(run, loc='left', color=INK, fontweight='bold', pad=22, parse_math=False)
-    top.text(0, 1.03, f'epoch {round(last["epoch"], 2):,}   {last["step"]:,} updates   {last["tokens"]:,} tokens   '
+    top.text(0, 1.03, f'epoch {round(last["epoch"], 2):,g}   {last["step"]:,} updates   {last["tokens"]:,} tokens   '
              f'loss {last["loss"]:.3f}', transform=top.transAxes, color=FAINT_INK, fontsize=8.5)
 
-    Path(savepath).parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(savepath, dpi=160)
+    save_picture(figure, savepath, dpi=160)
 
 
 def plot_run(top, bottom, metrics: list[dict], color=LOSS_COLOR, heldout_color=HELDOUT_COLOR, rate_color=RATE_COLOR):

@@ -1,6 +1,6 @@
 """Draw the plots of the report as SVG that belongs to its page: the page's fonts, and its colours by day and by night.
 
-They are narrow, for a phone; a wider screen shows them larger. `name` begins the ids in a picture: a page has it once.
+They are narrow, for a phone; a wider screen shows them larger. `name` tells one picture of a page from another.
 """
 import io
 import re
@@ -121,7 +121,7 @@ def strip(axes) -> None:
 def to_svg(figure: Figure, name: str, title: str) -> Markup:
     """The picture as an element of a page.
 
-    name  : of this picture alone, for it begins the ids in it
+    name  : of this picture alone, for its ids
     title : is read out in its stead
     """
     buffer = io.StringIO()
@@ -136,8 +136,7 @@ def to_svg(figure: Figure, name: str, title: str) -> Markup:
     svg = buffer.getvalue()
     svg = svg[svg.index('<svg'):]
     svg = re.sub(r'<style.*?</style>', '', svg, count=1, flags=re.DOTALL)   # it would hold for the whole page
-    svg = re.sub(r'<g id="[^"]*"', '<g', svg)
-    svg = re.sub(r'(\bid="|href="#|url\(#)', rf'\g<1>{name}-', svg)        # a page has each id once
+    svg = re.sub(r'<g id="[^"]*"', '<g', svg)       # the other ids are hashes of `name` and what they mark
     svg = re.sub(r'(?<=: )#[0-9a-f]{6}(?=[;"])', lambda color: themed(color[0]), svg)
     return Markup(svg.replace('<svg', f'<svg role="img" aria-label="{escape(title)}"', 1))
 

@@ -11,6 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from plotting import scores
+from plotting.pictures import save_picture
 from plotting.read_results import choose_comparable, load_results
 from plotting.scores import BUFFERS, SETTINGS_WITHOUT_ANT, UNIFORM
 from plotting.table import BUFFER_NAMES, ENVIRONMENT_NAMES, OURS, add_ours
@@ -56,8 +57,7 @@ def draw_bars(averages: dict[str, float], settings, savepath: str | Path) -> Non
     axes.tick_params(length=0, labelcolor=INK)
     axes.tick_params(axis='y', labelcolor=FAINT_INK)
 
-    Path(savepath).parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(savepath, dpi=200)
+    save_picture(figure, savepath, dpi=200)
 
 
 def describe_settings(settings) -> str:
@@ -94,9 +94,9 @@ def main(argv=None):
     try:
         if args.results is not None:
             means, settings = read_ours(args.results, args.exp_name)
+        draw_bars(average_all(means, settings), settings, args.savepath)
     except InputError as error:
         parser.exit(2, f'{parser.prog}: error: {error}\n')
-    draw_bars(average_all(means, settings), settings, args.savepath)
     print(f'wrote {args.savepath}')
 
 

@@ -9,6 +9,7 @@ import json
 import math
 import re
 import statistics
+import sys
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections import defaultdict
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ UNKNOWN = 'unknown'
 REQUIRED = ('score', 'return', 'step', 'term', 'gpt_epoch')
 PROVENANCE = ('environment', 'physics', 'data_source')  # absent from the reference implementation's files
 D4RL_SOURCE = re.compile(r'd4rl($|[\s:,(])|https?://rail\.eecs\.berkeley\.edu/', re.IGNORECASE)
+EPISODE_STEPS = 1000    # of the paper's data sets, unless the robot falls
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ def load_result(path: str | Path) -> dict:
     except OSError as error:
         raise InputError(f'cannot read {path}: {error.strerror}.\n'
                          '  Pass a rollout.json, as scripts/plan.py writes it.') from error
-    except ValueError as error:  # not JSON, or not even text
+    except (ValueError, RecursionError) as error:  # not JSON, or not even text
         raise InputError(f'{path} is not valid JSON: {error}.\n  Delete it, or plan again.') from error
     if not isinstance(result, dict):
         raise InputError(f'{path} holds a {type(result).__name__}, expected an object with the keys '
@@ -126,7 +128,8 @@ def locate(path: Path, logbase: Path) -> tuple[str, str]:
 
 
 def is_number(value) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    is_real = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return is_real and abs(value) <= sys.float_info.max
 
 # ------------------------------- statistics ------------------------------- #
 
@@ -169,6 +172,9 @@ def why_not_comparable(experiment: Experiment) -> str | None:
         return f'data source {experiment.data_source}'
     if not experiment.scores:
         return 'no score'
+    if cut := [rollout['step'] for rollout in experiment.rollouts
+               if rollout['step'] < EPISODE_STEPS and not rollout['term']]:
+        return f'episodes cut at {", ".join(map(str, sorted(set(cut))))} steps'
     return None
 
 # -------------------------------- printing -------------------------------- #

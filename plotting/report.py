@@ -5,9 +5,7 @@
 The page needs no server, no network and no script; the plots are in it, and the videos as far as --video_mb goes.
 Videos beyond that are linked: they play for as long as the page stays where it is beside the logs.
 """
-import base64
 import math
-import os
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections import Counter, defaultdict
 from dataclasses import dataclass
@@ -15,12 +13,12 @@ from datetime import datetime
 from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
-from urllib.parse import quote
 
 import jinja2
 from markupsafe import Markup, escape
 
 from plotting import figures, scores, table
+from plotting.films import Film, address_of, collect_films
 from plotting.plot import average_all, describe_settings
 from plotting.read_results import (
     Experiment,
@@ -33,10 +31,9 @@ from plotting.read_results import (
 )
 from plotting.runs import Episode, Run, Training, find_runs
 from trajectory.utils.errors import InputError
-from trajectory.utils.serialization import mkdir, write_atomically
+from trajectory.utils.serialization import write_atomically
 
 TEMPLATES = Path(__file__).parent / 'templates'
-MEDIA_TYPES = {'.mp4': 'video/mp4', '.png': 'image/png'}
 FEW_PLANS = 6       # videos of plans that are shown without being asked for
 # settings that tell where a run lies or how it was watched, not what it is
 ASIDE = {
@@ -45,8 +42,8 @@ ASIDE = {
 }
 # those that tell how a training run was watched and kept, and leave its weights as they are
 UNFELT = {
-    'device', 'threads', 'dataset_path', 'log_freq', 'n_saves', 'save_minutes', 'save_steps', 'tensorboard', 'wandb', 'eval_every',
-    'eval_episodes', 'eval_steps',
+    'device', 'threads', 'dataset_path', 'log_freq', 'n_saves', 'save_minutes', 'save_steps', 'tensorboard', 'wandb',
+    'eval_every', 'eval_episodes', 'eval_steps',
 }
 
 
@@ -94,21 +91,6 @@ class Plans:
                ] if self.cut_at else []
         subject = f'{self.experiment.dataset} {self.name}: '
         return cut + [warning.removeprefix(subject) for warning in warnings_about(self.experiment)]
-
-
-@dataclass(frozen=True)
-class Film:
-    """A video, or for mazes a picture, as the page shows it.
-
-    src  : the file itself, or its address seen from the page
-    path : its address seen from the page
-    """
-
-    src: str
-    path: str
-    megabytes: float
-    is_within: bool
-    is_picture: bool
 
 
 @dataclass(frozen=True)
@@ -166,14 +148,13 @@ def group_failures(runs: list[Run]) -> list[tuple[list[Run], str]]:
 
 
 def choose_for_table(plans: list[Plans]) -> tuple[dict, list[tuple[Experiment, str]]]:
-    """What may stand beside the published scores, as `choose_comparable` has it, of whole episodes, and unambiguous."""
-    whole = [one.experiment for one in plans if not one.cut_at]
-    rivals = Counter(experiment.dataset for experiment in whole if why_not_comparable(experiment) is None)
-    alone = [experiment for experiment in whole if rivals[experiment.dataset] <= 1]
+    """What may stand beside the published scores, as `choose_comparable` has it, and unambiguous."""
+    experiments = [one.experiment for one in plans]
+    rivals = Counter(experiment.dataset for experiment in experiments if why_not_comparable(experiment) is None)
+    alone = [experiment for experiment in experiments if rivals[experiment.dataset] <= 1]
     chosen, left_out = choose_comparable(alone)
     left_out += [(experiment, why_not_comparable(experiment) or 'one of several; choose with --exp_name')
-                 for experiment in whole if rivals[experiment.dataset] > 1]
-    left_out += [(one.experiment, f'episodes cut at {one.cut_at} steps') for one in plans if one.cut_at]
+                 for experiment in experiments if rivals[experiment.dataset] > 1]
     return chosen, sorted(left_out, key=lambda pair: (pair[0].dataset, pair[0].exp_name))
 
 
@@ -192,33 +173,6 @@ def compare_with_published(plans: list[Plans]) -> dict:
     }
 
 
-def collect_films(episodes: list[Episode], page: Path, budget: int) -> dict[Path, Film]:
-    """Take videos into the page, whole episodes before plans and small ones before large ones.
-
-    budget : bytes of videos that the page may hold
-    """
-    rollouts = [episode.rollout_video for episode in episodes if episode.rollout_video]
-    plans = [path for episode in episodes for _, path in episode.plan_videos]
-    sizes = {path: path.stat().st_size for path in rollouts + plans}
-    films = {}
-    for path in sorted(rollouts, key=sizes.get) + sorted(plans, key=sizes.get):
-        address = address_of(path, page)
-        is_within = sizes[path] <= budget
-        if is_within:
-            budget -= sizes[path]
-            content = base64.b64encode(path.read_bytes()).decode()
-        films[path] = Film(
-            f'data:{MEDIA_TYPES[path.suffix]};base64,{content}' if is_within else address, address,
-            sizes[path] / 2 ** 20, is_within, path.suffix == '.png',
-        )
-    return films
-
-
-def address_of(path: Path, page: Path) -> str:
-    """Where a file lies, seen from the page."""
-    return quote(os.fsencode(os.path.relpath(path, page.parent)))
-
-
 def settings_of(runs: list[Run]) -> dict[str, str]:
     """The settings of runs; all values of one that they do not share."""
     names = dict.fromkeys(name for run in runs for name in run.settings if name not in ASIDE)
@@ -232,7 +186,7 @@ def differing(values: list, none: str | None = None) -> str | None:
 
 # ---------------------------------- page ----------------------------------- #
 
-def render(logs: Path, page: Path, exp_name: str | None = None, budget: int = 0) -> tuple[str, dict[Path, Film]]:
+def render(logs: Path, page: Path, exp_name: str | None = None, budget: float = 0) -> tuple[str, dict[Path, Film]]:
     """The page, and the videos that it shows.
 
     page     : where it will lie
@@ -247,21 +201,22 @@ def render(logs: Path, page: Path, exp_name: str | None = None, budget: int = 0)
             raise InputError(f'no experiment in {logs} matches {exp_name!r}.\n'
                              f'  There are: {", ".join(names) or "none"}')
     data_sets = gather(trainings, episodes)
-    films = collect_films(episodes, page, budget)
+    plans = [one for data_set in data_sets for one in data_set.plans]
+    films = collect_films([episode for one in plans for episode in one.episodes], page, budget)
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )
     environment.filters.update(
-        decimals=decimals, breakable=breakable, link=lambda path: address_of(path, page), settings=settings_of, mean_and_error=mean_and_error,
+        decimals=decimals, breakable=breakable, settings=settings_of, mean_and_error=mean_and_error,
+        link=lambda path: address_of(path, page),
     )
     text = environment.get_template('report.html').render(
         style=Markup((TEMPLATES / 'report.css').read_text(encoding='utf-8')),
         logs=str(logs.resolve()), made=datetime.now(), trainings=trainings, episodes=episodes, data_sets=data_sets,
         failures=group_failures([*trainings, *episodes]), films=films,
-        published=compare_with_published([plans for data_set in data_sets for plans in data_set.plans]),
-        table=table, scores=scores, figures=figures, few_plans=FEW_PLANS,
-        notes=list(dict.fromkeys(note for data_set in data_sets for plans in data_set.plans for note in plans.warnings)),
+        notes=list(dict.fromkeys(note for one in plans for note in one.warnings)),
+        published=compare_with_published(plans), table=table, scores=scores, figures=figures, few_plans=FEW_PLANS,
     )
     return text, films
 
@@ -283,13 +238,18 @@ def write_report(logs: str | Path, savepath: str | Path | None = None, exp_name:
     """Write the page, and say where it is."""
     logs = Path(logs)
     page = Path(savepath) if savepath else logs / 'report.html'
-    text, films = render(logs, page, exp_name, int(video_mb * 2 ** 20))
-    mkdir(page.parent)
+    if not video_mb >= 0:
+        raise InputError(f'video_mb must be at least 0, got {video_mb}.\n  Pass --video_mb 0 to link all videos.')
+    text, films = render(logs, page, exp_name, video_mb * 2 ** 20)
+    try:
+        page.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f'cannot make the folder {page.parent}: {error.strerror}.\n'
+                         '  Choose another place with --savepath.') from error
     with write_atomically(page) as partial:
         partial.write_bytes(text.encode('utf-8', 'replace'))
     within = sum(film.is_within for film in films.values())
-    linked = f', {len(films) - within} beside it' if within < len(films) else ''
-    return f'wrote {page} ({page.stat().st_size / 2 ** 20:.1f} MB, {within} videos in it{linked})'
+    return f'wrote {page}: {page.stat().st_size / 2 ** 20:.1f} MB, with {within} of {len(films)} videos in it'
 
 
 def main(argv=None):

@@ -13,6 +13,7 @@ from plotting.curve import read_metrics
 from plotting.read_results import is_number, load_result
 from trajectory.utils.errors import InputError
 from trajectory.utils.serialization import read_json
+from trajectory.utils.training import count_epochs
 
 # one of these makes a folder a run
 MARKS = ('args.json', 'rollout.json', 'metrics.jsonl', 'model_config.json', 'model_config.pkl', 'source.json',
@@ -86,13 +87,14 @@ def find_runs(logbase: str | Path) -> tuple[list[Training], list[Episode]]:
     trainings, episodes = [], []
     for folder, subfolders, files in os.walk(logbase):
         folder = Path(folder)
-        subfolders[:] = sorted(name for name in subfolders if name not in NOT_RUNS and not name.startswith('.'))
+        subfolders[:] = [name for name in subfolders if name not in NOT_RUNS and not name.startswith('.')]
+        files = {name for name in files if not name.startswith('.') and (folder / name).is_file()}    # whole ones
         parts = folder.relative_to(logbase).parts
         is_plan = 'plans' in parts
         left_empty = not USUAL.isdisjoint(parts[:-1]) and not files and not subfolders
         if left_empty or any(is_mark(name, is_plan) for name in files):
             kind, found = (read_episode, episodes) if is_plan else (read_training, trainings)
-            found.append(kind(folder, logbase, set(files)))
+            found.append(kind(folder, logbase, files))
     if not trainings and not episodes:
         raise InputError(f'found no run in {logbase}{"" if logbase.is_dir() else ", which is not a folder"}.\n'
                          "  Pass the folder that holds the data sets' folders, or train first:\n"
@@ -123,7 +125,7 @@ def read_training(folder: Path, logbase: Path, files: set[str]) -> Training:
         source = read_object(folder / 'source.json', problems)
 
     saved = [int(match[1]) for match in map(WEIGHTS.fullmatch, files) if match]
-    asked = count_epochs(folder, known['settings'])
+    asked = epochs_asked(folder, known['settings'])
     if not files:
         problems.append('The folder is empty.')
     elif not saved and 'model.safetensors' not in files and not problems:
@@ -159,14 +161,14 @@ def read_episode(folder: Path, logbase: Path, files: set[str]) -> Episode:
                    plan_videos=tuple(plans))
 
 
-def count_epochs(folder: Path, settings: dict) -> int | None:
+def epochs_asked(folder: Path, settings: dict) -> int | None:
     """How many epochs a run was to train for; None where nothing tells."""
     if is_number(settings.get('n_epochs')):
         return settings['n_epochs']
-    try:    # as train.py does: n_epochs_ref epochs for a million windows, and in proportion
+    try:
         windows = (read_json(folder / 'trainer_config.json')['settings']['warmup_tokens']
                    // read_json(folder / 'model_config.json')['settings']['block_size'])     # it warms up for one epoch
-        return int(1e6 / windows * settings['n_epochs_ref'])
+        return count_epochs(windows, None, settings['n_epochs_ref'])
     except (InputError, KeyError, TypeError, ZeroDivisionError):
         return None
 
@@ -179,7 +181,7 @@ def read_common(folder: Path, logbase: Path, files: set[str]) -> tuple[dict, lis
     settings = read_object(folder / 'args.json', problems) if 'args.json' in files else {}
     dataset, name = locate(folder, logbase, settings.get('dataset'))
     diff = folder / 'diff.txt'
-    written = max((folder / name).lstat().st_mtime for name in files) if files else folder.stat().st_mtime
+    written = max((folder / name).stat().st_mtime for name in files) if files else folder.stat().st_mtime
     return {
         'dataset': clean(dataset), 'name': clean(name), 'folder': folder, 'settings': settings,
         'has_changes': 'diff.txt' in files and diff.stat().st_size > 0, 'written': datetime.fromtimestamp(written),

@@ -1,6 +1,7 @@
-"""Record episodes to learn from: train an agent, then let snapshots of it act.
+"""Record episodes to learn from: train an agent, then let snapshots of it act; or walk through a maze.
 
     python scripts/collect.py --robot hopper --quality medium --n_transitions 50000 --savepath data/mine.hdf5
+    python scripts/collect.py --robot maze2d-medium-v1 --n_transitions 100000 --savepath data/walks.hdf5
 
 `--quality` takes D4RL's words, and several of them share the transitions evenly:
 
@@ -10,22 +11,28 @@
     expert         the best snapshot of the whole run
 
 Needs `pip install -e .[collect]`. Snapshots stay under `--snapshots`; a second start trains only what is missing.
+
+In a maze a controller of ours finds the way, and nothing is trained: an episode goes from a random place to another,
+and ends there. As in D4RL's own data the rewards are those of the maze's one goal. Needs `pip install -e .[robotics]`.
 """
-import json
 import logging
+import tempfile
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 
 from trajectory import utils
-from trajectory.datasets.catalogue import ROBOTS, reference_returns
+from trajectory.datasets.catalogue import ROBOTS, is_task, reference_returns
 from trajectory.datasets.hdf5 import COLUMNS, write_episodes
+from trajectory.datasets.waypoints import WaypointController
 from trajectory.utils.errors import InputError
+from trajectory.utils.serialization import cannot_write
 
 log = logging.getLogger(__name__)
 
 QUALITIES = ('random', 'medium', 'medium-replay', 'expert')
+ARRIVED = 0.1, 0.2  # at most so far from a walk's goal, and so slow: metres, metres a second
 MEDIUM_SHARE = 1 / 3  # of D4RL's expert return: "approximately 1/3 the performance of the expert" (Fu et al. 2020)
 AGENTS = {  # what differs from Stable-Baselines3's own settings
     'SAC': {},
@@ -36,9 +43,9 @@ AGENTS = {  # what differs from Stable-Baselines3's own settings
 class Parser(utils.Flags):
     """What to record, and how long to train for it."""
 
-    robot: str = 'hopper'            # hopper, halfcheetah, walker2d or ant
+    robot: str = 'hopper'            # hopper, halfcheetah, walker2d or ant; or a maze: maze2d-medium-v1
     physics: str = 'd4rl'            # d4rl (MuJoCo 2.1.0's) or stock
-    quality: list[str] = ['medium']  # noqa: RUF012  random, medium, medium-replay, expert; several share the transitions
+    quality: list[str] = ['medium']  # random, medium, medium-replay, expert; several share the transitions
     n_transitions: int = 100_000     # steps to record
     savepath: str = ''               # the HDF5 file to write
     agent: str = 'SAC'               # SAC, as D4RL, or PPO, which learns less from a step and far more in a minute
@@ -54,35 +61,46 @@ def main(args):
     check(args)
     from trajectory.datasets.environments import make_environment
 
-    env = make_environment(f'{ROBOTS[args.robot]}-v4', args.physics)
+    walking = is_maze(args.robot)
+    env = make_environment(args.robot, 'stock') if walking else make_environment(f'{ROBOTS[args.robot]}-v4',
+                                                                                args.physics)
     folder = Path(args.snapshots) / f'{args.robot}-{args.physics}-{args.agent}-seed{args.seed}'
 
     # ------------------------------ training ------------------------------ #
-    evaluations = train(args, env, folder)
+    evaluations = [] if walking else train(args, env, folder)
     for row in evaluations:
         log.info('%(steps)9s steps | return %(mean_return)8.1f ± %(std_return).1f', row)
 
     # ------------------------------ recording ----------------------------- #
-    shares = np.diff(np.linspace(0, args.n_transitions, len(args.quality) + 1).astype(int))
+    qualities = ['walks'] if walking else args.quality
+    shares = np.diff(np.linspace(0, args.n_transitions, len(qualities) + 1).astype(int))
     parts, policies = [], []
-    for number, (quality, share) in enumerate(zip(args.quality, shares, strict=True)):
-        columns, policy = record(args, env, folder, evaluations, quality, int(share), seed=args.seed + number)
+    for number, (quality, share) in enumerate(zip(qualities, shares, strict=True)):
+        if walking:
+            columns, policy = walks(env, int(share), args.seed), 'walks from place to place by waypoints'
+        else:
+            columns, policy = record(args, env, folder, evaluations, quality, int(share), seed=args.seed + number)
         columns['timeouts'][-1] = not columns['terminals'][-1]  # cut off here, and not continued by the next part
         parts.append(columns)
         policies.append(policy)
     columns = {name: np.concatenate([part[name] for part in parts]) for name in COLUMNS}
 
     # ------------------------------ results ------------------------------- #
+    packages = ('gymnasium-robotics',) if walking else ('stable-baselines3', 'torch')
     write_episodes(args.savepath, columns, metadata={
-        'env': env.id, 'physics': args.physics, 'policy': policies, 'seed': args.seed,
+        'env': env.id, 'physics': env.physics, 'policy': policies, 'seed': args.seed,
         'sources': f'scripts/collect.py: {", ".join(policies)}',
-        'versions': {name: version(name) for name in ('gymnasium', 'mujoco', 'stable-baselines3', 'torch', 'numpy')},
+        'versions': {name: version(name) for name in ('gymnasium', 'mujoco', *packages, 'numpy')},
     })
     ends = np.flatnonzero(columns['terminals'] | columns['timeouts']) + 1
     returns = np.array([piece.sum() for piece in np.split(columns['rewards'], ends) if len(piece)])
     print(f'{args.savepath}: {len(columns["rewards"]):,} transitions, {len(returns):,} episodes, '
           f'return {returns.mean():.0f} ± {returns.std():.0f} ({returns.min():.0f} to {returns.max():.0f})\n'
           f'Train on it: python scripts/train.py --dataset {Path(args.savepath).stem} --dataset_path {args.savepath}')
+
+
+def is_maze(robot):
+    return robot.startswith('maze2d') and is_task(robot)
 
 
 def check(args):
@@ -93,7 +111,18 @@ def check(args):
         raise InputError('nowhere to write; name a file: --savepath FILE.hdf5')
     if not Path(args.savepath).parent.is_dir():
         raise InputError(f'the folder {Path(args.savepath).parent} is not there; make it, or pass another --savepath')
-    for name, choices in (('robot', ROBOTS), ('agent', AGENTS)):
+    if Path(args.savepath).is_dir():
+        raise InputError(f'{args.savepath} is a folder; name a file: --savepath FILE.hdf5')
+    try:
+        tempfile.TemporaryFile(dir=Path(args.savepath).parent).close()      # to know before the hours of training
+    except OSError as error:
+        raise cannot_write(args.savepath, error) from error
+    if is_maze(args.robot):
+        utils.check_positive('n_transitions', args.n_transitions)
+        return
+    if not args.quality:
+        raise InputError(f'no quality is named; there are: {", ".join(QUALITIES)}')
+    for name, choices in (('robot', [*ROBOTS, 'maze2d-medium-v1 and other mazes']), ('agent', AGENTS)):
         if getattr(args, name) not in choices:
             raise InputError(f"unknown {name} '{getattr(args, name)}'; there are: {', '.join(choices)}")
     for quality in args.quality:
@@ -123,16 +152,14 @@ def train(args, env, folder):
 
     kind = getattr(stable_baselines3, args.agent)
     rows = folder / 'evaluations.json'
-    evaluations = json.loads(rows.read_text()) if rows.exists() else []
+    evaluations = utils.read_json(rows) if rows.exists() else []
     start = evaluations[-1]['steps'] if evaluations else 0
     if evaluations and (start >= args.train_steps or enough(env, args.quality, evaluations)):
         return [row for row in evaluations if row['steps'] <= args.train_steps]
 
-    utils.mkdir(folder)
+    utils.mkdir(folder, flag='--snapshots')
     if evaluations:
-        agent = kind.load(folder / f'steps{start}', env, device='cpu')
-        if args.agent == 'SAC':
-            agent.load_replay_buffer(folder / 'replay')
+        agent = load_snapshot(args.agent, folder, start, env, with_replay=args.agent == 'SAC')
     else:
         agent = kind('MlpPolicy', env, seed=args.seed, device='cpu', **AGENTS[args.agent])
     judge = Monitor(make_environment(env.id, args.physics))
@@ -169,18 +196,29 @@ def is_medium(env, row):
 
 def record(args, env, folder, evaluations, quality, n_transitions, seed):
     """`n_transitions` steps of the asked quality.    returns : the columns, and the policy in words"""
-    import stable_baselines3
-
     choices = {'random': lambda: evaluations[0],
                'expert': lambda: max(evaluations, key=lambda row: row['mean_return'])}
     chosen = choices.get(quality, lambda: first_medium(env, evaluations))()
     words = f'{args.agent} after {chosen["steps"]:,} steps (return {chosen["mean_return"]:.0f})'
-    agent = getattr(stable_baselines3, args.agent).load(folder / f'steps{chosen["steps"]}', device='cpu')
+    agent = load_snapshot(args.agent, folder, chosen['steps'], with_replay=quality == 'medium-replay')
     if quality == 'medium-replay':
-        agent.load_replay_buffer(folder / 'replay')
         return replayed(agent.replay_buffer, chosen['steps'], n_transitions), f'replay buffer of {words}'
     utils.set_seed(seed)
     return rollouts(env, lambda observation: agent.predict(observation)[0], n_transitions, seed), f'{words}, sampled'
+
+
+def load_snapshot(kind, folder, steps, env=None, with_replay=False):
+    """The agent as it was after so many steps, and on request with all that it has seen."""
+    import stable_baselines3
+
+    try:
+        agent = getattr(stable_baselines3, kind).load(folder / f'steps{steps}', env, device='cpu')
+        if with_replay:
+            agent.load_replay_buffer(folder / 'replay')
+    except Exception as error:      # damaged archives make the readers raise nearly anything
+        raise InputError(f'the snapshot {folder}/steps{steps} cannot be read: {error or type(error).__name__}.\n'
+                         '  Delete its folder, to train again; or pass another --snapshots.') from error
+    return agent
 
 
 def first_medium(env, evaluations):
@@ -206,6 +244,27 @@ def rollouts(env, act, n_transitions, seed):
                 columns[name].append(value)
             observation = env.reset()[0] if terminated or truncated else following
             progress.update()
+    return {name: np.array(column) for name, column in columns.items()}
+
+
+def walks(env, n_transitions, seed):
+    """Walk through a maze, from random places to others, until the count is full; an episode ends on arrival."""
+    controller = WaypointController(env.cells, np.random.default_rng(seed))
+    columns = {name: [] for name in COLUMNS}
+    with utils.Progress(n_transitions, name='walking') as progress:
+        while len(columns['rewards']) < n_transitions:
+            observation, _ = env.reset(seed=seed if not columns['rewards'] else None)
+            controller.head_for(env.random_place(controller.rng))
+            over = False
+            while not over and len(columns['rewards']) < n_transitions:
+                action = controller.act(observation)
+                following, reward, _, truncated, _ = env.step(action)
+                distance, speed = np.linalg.norm(observation[:2] - controller.goal), np.linalg.norm(observation[2:])
+                over = truncated or (distance <= ARRIVED[0] and speed <= ARRIVED[1])
+                for name, value in zip(COLUMNS, (observation, action, reward, False, over), strict=True):
+                    columns[name].append(value)
+                observation = following
+                progress.update()
     return {name: np.array(column) for name, column in columns.items()}
 
 

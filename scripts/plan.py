@@ -2,6 +2,7 @@
 
     python scripts/plan.py --dataset hopper-medium-v2 --gpt_loadpath gpt/pretrained
     python scripts/plan.py --dataset halfcheetah-medium-v2 --n_episodes 15 --renderer None
+    python scripts/plan.py --dataset maze2d-medium-waypoints --gpt_loadpath gpt/goals --goal random --n_episodes 50
 """
 import logging
 import time
@@ -14,7 +15,7 @@ from trajectory import utils
 from trajectory.datasets import get_preprocess_fn
 from trajectory.datasets.d4rl import find_run
 from trajectory.datasets.recovery import open_environment, recover, save_beside
-from trajectory.search import beam_plan, extract_actions
+from trajectory.search import beam_plan, extract_actions, goal_plan
 from trajectory.search.core import check_plan
 from trajectory.search.episodes import Episode
 from trajectory.search.evaluation import check_settings
@@ -27,6 +28,13 @@ log = logging.getLogger(__name__)
 class Parser(utils.Parser):
     dataset: str = 'halfcheetah-medium-expert-v2'  # data set the model was trained on
     config: str = 'config.offline'                 # module with the settings
+
+
+# settings that do not change what is planned
+FREE_TO_CHANGE = {
+    'debug', 'config', 'experiment', 'savepath', 'logbase', 'dataset_path', 'device', 'threads', 'n_episodes',
+    'renderer', 'n_videos', 'vis_freq', 'verbose',
+}
 
 
 def main(args):
@@ -58,15 +66,19 @@ def main(args):
         return discretizer.value_fn(probs, args.percentile)
 
     # ---------------------------- environments ---------------------------- #
+    hold = trained.data['step'] if trained.data else 1
     episodes = [
-        Episode(open_environment(trained, args.dataset), args.seed + k, discretizer,
+        Episode(open_environment(trained, args.dataset, args.backend), args.seed + k, discretizer,
                 get_preprocess_fn(source['environment']), device, args.max_context_transitions,
-                args.prefix_context, args.max_episode_steps)
+                args.prefix_context, args.max_episode_steps, hold=hold, goal=args.goal)
         for k in range(args.n_episodes)
     ]
+    goals = torch.stack([episode.goal() for episode in episodes]) if gpt.n_goal else None
     renderers = [utils.make_renderer(args.renderer if k < args.n_videos else None, episode.env)
                  for k, episode in enumerate(episodes)]
     folders = [args.prepare_folder(repetition=k) for k in range(args.n_episodes)]
+    for folder in folders:
+        (folder / 'rollout.json').unlink(missing_ok=True)   # an earlier run's, whose settings are gone now
 
     # ----------------------------- main loop ------------------------------ #
     graphs = Graphs()
@@ -75,20 +87,27 @@ def main(args):
     with bar(max(episode.max_steps for episode in episodes), name='planning') as progress:
         while live := [k for k, episode in enumerate(episodes) if not episode.over]:
             step = episodes[live[0]].step
-            if step % args.plan_freq == 0:
-                sequences = beam_plan(
-                    gpt, value_fn, [episodes[k].prefix() for k in live], args.horizon, args.beam_width, args.n_expand,
-                    gpt.observation_dim, gpt.action_dim, discount=args.discount,
-                    max_context_transitions=args.max_context_transitions, k_obs=args.k_obs, k_act=args.k_act,
-                    k_rew=args.k_rew, cdf_obs=args.cdf_obs, cdf_act=args.cdf_act, cdf_rew=args.cdf_rew, verbose=False,
-                    generator=[episodes[k].generator for k in live], n_threads=n_threads,
-                    graphs=graphs,
-                )
+            turn = step // hold
+            if turn % args.plan_freq == 0:
+                prefixes = [episodes[k].prefix() for k in live]
+                if gpt.n_goal:
+                    sequences = goal_plan(gpt, prefixes, args.horizon, args.beam_width, goals[live],
+                                          args.max_context_transitions, n_threads=n_threads)
+                else:
+                    sequences = beam_plan(
+                        gpt, value_fn, prefixes, args.horizon, args.beam_width, args.n_expand,
+                        gpt.observation_dim, gpt.action_dim, discount=args.discount,
+                        max_context_transitions=args.max_context_transitions, k_obs=args.k_obs, k_act=args.k_act,
+                        k_rew=args.k_rew, cdf_obs=args.cdf_obs, cdf_act=args.cdf_act, cdf_rew=args.cdf_rew,
+                        verbose=False, generator=[episodes[k].generator for k in live], n_threads=n_threads,
+                        graphs=graphs,
+                    )
                 for k, sequence in zip(live, sequences, strict=True):
                     episodes[k].take(sequence)
             for k in live:
                 if step % args.vis_freq == 0:
-                    renderers[k].render_plan(folders[k] / f'{step}_plan.mp4', episodes[k].plan, episodes[k].states[-1])
+                    renderers[k].render_plan(folders[k] / f'{step}_plan.mp4', np.repeat(episodes[k].plan, hold, axis=0),
+                                             episodes[k].states[-1])
                 episodes[k].act(extract_actions(episodes[k].plan, gpt.observation_dim, gpt.action_dim, t=0))
                 if episodes[k].over:
                     utils.write_json(folders[k] / 'rollout.json', {
@@ -109,7 +128,9 @@ def main(args):
     scores = [episode.env.get_normalized_score(total) for episode, total in zip(episodes, returns, strict=True)]
     error = f' ± {returns.std(ddof=1) / len(returns) ** 0.5:.1f}' if len(returns) > 1 else ''
     score = '' if None in scores else f' | 100 x score {100 * np.mean(scores):.1f}'
-    print(f'Return {returns.mean():.1f}{error}, n = {len(returns)}{score} | {source["environment"]}, '
+    reached = [episode.success for episode in episodes]
+    success = f' | {sum(reached)} of {len(reached)} goals reached' if episodes[0].env.has_goals else ''
+    print(f'Return {returns.mean():.1f}{error}, n = {len(returns)}{score}{success} | {source["environment"]}, '
           f'{source["physics"]} physics | learned from {source["data_source"]}\n'
           f'The data\'s mean return is {source["mean_return"]:.1f} | {1000 * seconds / n_steps:.0f} ms a step\n'
           f'Results are in {folders[0].parent}\n'

@@ -32,7 +32,7 @@ KINDS = {   # folder under a data set's: what it holds, where it is published, h
 
 
 class Parser(utils.Flags):
-    names: list[str] = []       # noqa: RUF012  data sets to fetch for; all, if none is named
+    names: list[str] = []       # data sets to fetch for; all, if none is named
     list: bool = False          # list the data sets, and what of them is here
     logbase: str = 'logs/'      # folder that holds all runs
 

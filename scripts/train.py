@@ -11,11 +11,12 @@ import time
 
 from plotting.curve import draw_learning_curve
 from trajectory import utils
-from trajectory.datasets import DiscretizedDataset, load_environment
+from trajectory.datasets import DiscretizedDataset, GoalDataset, load_environment
 from trajectory.datasets.recovery import describe_source
-from trajectory.models import GPT
+from trajectory.models import GPT, ConditionalGPT
 from trajectory.search.evaluation import check_settings, plan_episodes
 from trajectory.utils.errors import InputError
+from trajectory.utils.limits import check_data_settings, check_model_settings
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +26,8 @@ class Parser(utils.Parser):
     config: str = 'config.offline'                 # module with the settings
     restart: bool = False                          # delete what an earlier run left in the folder, and start over
 
+
+SAID = 'this command', 'Pass other values.'    # of settings that could not be read again
 
 # a run may go on with other values of these; of all other settings, it may not
 FREE_TO_CHANGE = {
@@ -52,13 +55,17 @@ def main(args):
 
     # ------------------------------- data --------------------------------- #
     started = time.perf_counter()
-    env = load_environment(args.dataset, args.dataset_path)
+    env = load_environment(args.dataset, args.dataset_path, args.backend)
+    if args.eval_every is not None and args.backend == 'd4rl':
+        raise InputError("--eval_every plans in today's MuJoCo only.\n  Leave it out, or --backend d4rl.")
     recipe = {
         'env': args.dataset, 'N': args.N, 'penalty': args.termination_penalty,
         'sequence_length': args.subsampled_sequence_length * args.step, 'step': args.step,
         'discount': args.discount, 'max_path_length': args.max_path_length, 'discretizer': args.discretizer,
     }
-    data_config = utils.Config(DiscretizedDataset, verbose=False, **recipe)
+    data_class, model_class = (GoalDataset, ConditionalGPT) if args.goal_conditioned else (DiscretizedDataset, GPT)
+    data_config = utils.Config(data_class, verbose=False, **recipe)
+    check_data_settings(data_config, *SAID)
     dataset = data_config(env=env, device='cpu')
     layout = dataset.layout
     windows, held_out = dataset.split(args.held_out, args.seed)
@@ -69,12 +76,13 @@ def main(args):
     # ------------------------------- model -------------------------------- #
     block_size = args.subsampled_sequence_length * layout.dim - 1
     model_config = utils.Config(
-        GPT, verbose=False, vocab_size=args.N, block_size=block_size,
+        model_class, verbose=False, vocab_size=args.N, block_size=block_size,
         n_layer=args.n_layer, n_head=args.n_head, n_embd=args.n_embd * args.n_head,
         observation_dim=layout.observation_dim, action_dim=layout.action_dim, transition_dim=layout.dim,
         action_weight=args.action_weight, reward_weight=args.reward_weight, value_weight=args.value_weight,
         embd_pdrop=args.embd_pdrop, resid_pdrop=args.resid_pdrop, attn_pdrop=args.attn_pdrop,
     )
+    check_model_settings(model_config, *SAID)
     model = model_config().to(device)
     if args.eval_every is not None:
         check_settings(plan_settings, model)
@@ -88,7 +96,7 @@ def main(args):
         precision=args.precision, compile=args.compile,
     )
     trainer = trainer_config(team)
-    n_epochs = int(1e6 / len(windows) * args.n_epochs_ref) if args.n_epochs is None else args.n_epochs
+    n_epochs = utils.count_epochs(len(windows), args.n_epochs, args.n_epochs_ref)
     if n_epochs < 1:
         raise InputError(f'{len(windows):,} windows and n_epochs_ref = {args.n_epochs_ref} make {n_epochs} epochs.\n'
                          '  Pass --n_epochs 1, or more.')
@@ -141,7 +149,8 @@ def main(args):
         if team.writes and args.eval_every is not None and epoch % args.eval_every == 0:
             numbers.update(plan_episodes(
                 model, dataset.discretizer, (env.id, env.physics, args.dataset, None, env.settings, env.references),
-                args.eval_episodes, plan_settings, max_steps=args.eval_steps, seed=args.seed, stop=stop,
+                args.eval_episodes, plan_settings, max_steps=args.eval_steps, seed=args.seed,
+                hold=args.step, stop=stop,
             ))
         return numbers
 

@@ -1,5 +1,6 @@
 """Rules of the house that need no reviewer: rooms, walls, mirrors, and settings that something reads."""
 import ast
+import importlib
 import re
 import subprocess
 import sys
@@ -10,17 +11,18 @@ import pytest
 from config import offline
 
 ROOT = Path(__file__).parents[1]
-ROOMS = ('utils', 'datasets', 'models', 'search')
+ROOMS = ('utils', 'datasets', 'models', 'search', 'sweeps')
 MODULES = sorted(path for path in (ROOT / 'trajectory').rglob('*.py') if path.name != '__init__.py')
 HEAVY = (
     'gym', 'gymnasium', 'd4rl', 'minari', 'mujoco', 'mujoco_py', 'matplotlib', 'imageio', 'git', 'wandb',
-    'tensorboard', 'safetensors', 'huggingface_hub', 'transformers',
+    'tensorboard', 'safetensors', 'huggingface_hub', 'transformers', 'ray', 'submitit', 'doodad',
 )
 MAY_IMPORT = {      # arrows point one way
     'utils': {'utils'},
     'datasets': {'datasets', 'utils'},
     'models': {'models', 'utils'},
     'search': {'search', 'utils', 'datasets', 'models'},
+    'sweeps': {'sweeps', 'utils'},
 }
 
 
@@ -115,3 +117,9 @@ def test_no_debris():
         assert '\t' not in text, f'{name_of(path)} has tabs'
         assert 'pdb' not in text, f'{name_of(path)} stops in a debugger'
         assert not re.search(r'\bexcept:', text), f'{name_of(path)} catches everything'
+
+
+@pytest.mark.parametrize('name', sorted(path.stem for path in (ROOT / 'scripts').glob('*.py')))
+def test_help_speaks_to_the_user(name):
+    parser = importlib.import_module(f'scripts.{name}').Parser()
+    assert 'noqa' not in parser.format_help()

@@ -236,7 +236,6 @@ def test_a_path_that_is_not_there_is_named(tmp_path):
     ('hoper-medium-v2', r"unknown data set 'hoper-medium-v2'; did you mean hopper-medium-v2\?"),
     ('hopper-medum-expert-v2', r'did you mean hopper-medium-expert-v2\?'),
     ('something-else', r"unknown data set 'something-else'.\n  There are ant-expert-v2, (.|\n)*--dataset_path FILE"),
-    ('kitchen-mixed-v0', "kitchen-mixed-v0 is in D4RL's catalogue, but its environment is not one of those"),
     ('', "unknown data set ''"),
 ])
 def test_a_name_that_is_not_known_suggests_the_nearest(name, message):

@@ -18,7 +18,7 @@ def write_rollout():
         }
         if reference:
             rollout = {key: rollout[key] for key in REFERENCE_KEYS}
-        folder.mkdir(parents=True)
+        folder.mkdir(parents=True, exist_ok=True)
         (folder / 'rollout.json').write_text(json.dumps(rollout))
 
     return write

@@ -37,6 +37,8 @@ def test_a_result_may_be_named_by_its_folder(tmp_path, write_rollout):
 
 @pytest.mark.parametrize(('content', 'complaint'), [
     ('{"score": 0.5, "ret', 'is not valid JSON'),
+    (10_000 * '[', 'is not valid JSON'),
+    (f'{{"score": 1{400 * "0"}, "return": 1, "step": 1, "term": false, "gpt_epoch": 1}}', 'expected a finite number'),
     ('[1, 2]', 'holds a list, expected an object with the keys score, return'),
     ('{"score": 0.5, "step": 3}', 'lacks return, term, gpt_epoch; it has score, step'),
     ('{"score": "x", "return": 1, "step": 1, "term": true, "gpt_epoch": 1}', "score is 'x', expected"),
@@ -139,6 +141,7 @@ def test_d4rl_data_in_d4rl_physics_is_comparable(tmp_path, write_rollout, source
 
 @pytest.mark.parametrize(('changes', 'reason'), [
     (dict(physics='stock'), 'physics stock'),
+    (dict(step=300), 'episodes cut at 300 steps'),
     (dict(data_source='data/mine.hdf5'), 'data source data/mine.hdf5'),
     (dict(data_source='d4rl-like.hdf5'), 'data source d4rl-like.hdf5'),
     (dict(score=None), 'no score'),

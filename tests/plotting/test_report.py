@@ -4,6 +4,7 @@ import shutil
 import subprocess
 import sys
 from html.parser import HTMLParser
+from itertools import pairwise
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -105,7 +106,7 @@ def test_failures_come_first_with_their_reasons(page):
 
 def test_each_run_tells_its_settings_and_its_commit(page):
     assert page.text.count('seed 1') >= 2
-    assert not re.search(r'log_freq 1,', page.text)     # which differs too, and changes nothing
+    assert 'seed 1 0123456789 with changes' in page.text    # but not log_freq, which changes no weights
     assert 'n_layer 4 log_freq 1' in page.text          # among all settings
     assert '0123456789abcdef with changes · python 3.12.1 · torch 2.9.0 · folder' in page.text
     assert 'hopper-medium-v2/gpt/1/diff.txt' in [link.get('href') for link in page.all('a')]
@@ -120,6 +121,7 @@ def test_the_papers_table_has_a_column_of_ours_where_we_may_compare(page):
 
 def test_cut_episodes_and_rivals_never_enter_the_papers_table(logs, write_rollout):
     (logs / f'hopper-medium-v2/{PLANS}/0/args.json').write_text('{"max_episode_steps": 100}')
+    write_rollout(logs / f'hopper-medium-v2/{PLANS}/0', step=100)
     write_report(logs)
     text = Page(logs / 'report.html').text
     assert 'None of these results may stand beside' in text
@@ -127,6 +129,7 @@ def test_cut_episodes_and_rivals_never_enter_the_papers_table(logs, write_rollou
     assert f'hopper-medium-v2 {PLANS}: episodes cut at 100 steps' in text
 
     (logs / f'hopper-medium-v2/{PLANS}/0/args.json').unlink()
+    write_rollout(logs / f'hopper-medium-v2/{PLANS}/0')
     write_rollout(logs / 'hopper-medium-v2/plans/other/0')
     write_report(logs)
     text = Page(logs / 'report.html').text
@@ -155,16 +158,18 @@ def test_videos_play_in_place_and_come_with_the_page(page):
 
 
 def test_videos_beyond_the_limit_are_linked_and_the_page_says_so(logs, tmp_path):
-    film(logs / f'hopper-medium-v2/{PLANS}/1/rollout.mp4', seconds=20, size=128)
-    small = (logs / f'hopper-medium-v2/{PLANS}/0/rollout.mp4').stat().st_size
-    told = write_report(logs, tmp_path / 'deep/er/page.html', video_mb=1.5 * small / 2 ** 20)
-    assert re.search(r'page.html \(\d\.\d MB, 1 videos in it, 9 beside it\)$', told)
+    large, small = (logs / f'hopper-medium-v2/{PLANS}/{seed}/rollout.mp4' for seed in (0, 1))
+    film(large, seconds=20, size=128)
+    film(small)
+    room = large.stat().st_size + small.stat().st_size / 2      # for either; small ones come first
+    write_report(logs, tmp_path / 'deep/er/page.html', video_mb=room / 2 ** 20)
     page = Page(tmp_path / 'deep/er/page.html')
-    linked = [video['src'] for video in page.all('video') if not video['src'].startswith('data:')]
-    assert len(linked) == 9
-    for address in linked:
-        assert (tmp_path / 'deep/er' / unquote(address.partition('#')[0])).exists(), address
+    linked = [video['src'].partition('#')[0] for video in page.all('video') if not video['src'].startswith('data:')]
+    assert [(tmp_path / 'deep/er' / unquote(address)).resolve() for address in linked] == [large]
     assert re.search(r'rollout\.mp4 , \d\.\d MB, is not in this page, but beside it', page.text)
+
+    told = write_report(logs, tmp_path / 'deep/er/page.html', video_mb=1.5 * small.stat().st_size / 2 ** 20)
+    assert re.search(r'page.html: \d\.\d MB, with 1 of 10 videos in it$', told)
 
 
 def test_pictures_of_mazes_are_shown_as_pictures(logs):
@@ -200,7 +205,7 @@ def test_the_page_is_built_for_all_readers(page):
     assert len(set(ids)) == len(ids)
     levels = [int(tag[1]) for tag, _, _ in page.elements if re.fullmatch(r'h\d', tag)]
     assert levels.count(1) == 1
-    assert all(after - before <= 1 for before, after in zip(levels, levels[1:], strict=False))
+    assert all(after - before <= 1 for before, after in pairwise(levels))
     for tag, attributes, around in page.elements:
         if tag == 'table':
             assert around[-1] == 'div'      # which scrolls where the screen is narrow
@@ -215,7 +220,7 @@ def test_the_page_is_built_for_all_readers(page):
 def test_the_last_line_says_where_the_page_is(logs, capsys):
     main([str(logs)])
     line = capsys.readouterr().out.splitlines()[-1]
-    assert re.fullmatch(rf'wrote {logs}/report\.html \(\d\.\d MB, 9 videos in it\)', line)
+    assert re.fullmatch(rf'wrote {logs}/report\.html: \d\.\d MB, with 9 of 9 videos in it', line)
     assert not [path for path in logs.iterdir() if path.name.startswith('.')]
 
 
@@ -237,8 +242,18 @@ def test_a_pattern_that_fits_nothing_names_the_experiments_that_are_there(logs):
         write_report(logs, exp_name='plans/mine')
 
 
+def test_a_place_or_a_limit_that_cannot_be_is_an_error(logs):
+    with pytest.raises(InputError, match=r'cannot make the folder .*\n.*Choose another place with --savepath'):
+        write_report(logs, logs / 'hopper-medium-v2/gpt/0/args.json/report.html')
+    with pytest.raises(InputError, match='video_mb must be at least 0, got nan'):
+        write_report(logs, video_mb=float('nan'))
+
+
 def test_names_that_are_no_text_are_shown_all_the_same(tmp_path, write_training):
-    write_training(tmp_path / 'mine/gpt' / 'caf\udce9\n名', dataset='mine')
+    folder = tmp_path / 'mine/gpt' / 'caf\udce9\n名'
+    write_training(folder, dataset='mine')
+    (folder / 'args.json').write_text('[]')
     write_report(tmp_path)
     page = Page(tmp_path / 'report.html')
-    assert 'caf? 名' in page.text
+    assert 'gpt/ caf? 名' in page.text
+    assert 'args.json holds a list' in page.text

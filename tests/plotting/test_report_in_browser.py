@@ -3,20 +3,24 @@ import re
 import shutil
 import sys
 from itertools import combinations
+from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
 from plotting.report import write_report
 from scripts import plan, train
 from trajectory import utils
+from trajectory.datasets.hdf5 import COLUMNS
 from trajectory.utils.video import save_video
 
 sync_api = pytest.importorskip('playwright.sync_api', reason='no playwright: pip install -e .[test]')
 CHROMIUM = next(filter(None, map(shutil.which, ('chromium', 'chromium-browser', 'google-chrome'))), None)
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason='no Chromium here: apt-get install chromium')
 
-MODEL = ('--n_layer', 1, '--n_head', 1, '--n_embd', 4, '--N', 10, '--n_epochs', 1, '--batch_size', 4096,
+DATA = Path(__file__).parents[2] / 'data/hopper-mixed-ppo.hdf5'
+MODEL = ('--n_layer', 1, '--n_head', 1, '--n_embd', 4, '--N', 10, '--n_epochs', 1, '--batch_size', 256,
          '--log_freq', 2, '--subsampled_sequence_length', 2, '--device', 'cpu')
 SEARCH = ('--horizon', 2, '--beam_width', 2, '--max_context_transitions', 2, '--max_episode_steps', 4,
           '--n_episodes', 2, '--renderer', 'None', '--device', 'cpu')
@@ -25,7 +29,7 @@ HOSTILE = 'gpt/<img src=x onerror=alert(1)>'
 
 def start(script, name, *flags):
     """Run a script as the command line would, in this process."""
-    given, sys.argv = sys.argv, [f'scripts/{name}.py', '--dataset', 'hopper-mixed-ppo', *map(str, flags)]
+    given, sys.argv = sys.argv, [f'scripts/{name}.py', '--dataset', 'short', *map(str, flags)]
     try:
         utils.run(script.main, script.Parser, name)
     finally:
@@ -35,11 +39,17 @@ def start(script, name, *flags):
 @pytest.fixture(scope='module')
 def logs(tmp_path_factory):
     """Two trained models, plans of one with films, and a run that failed."""
-    logs = tmp_path_factory.mktemp('browser') / 'logs'
+    folder = tmp_path_factory.mktemp('browser')
+    logs = folder / 'logs'
+    with h5py.File(DATA) as data, h5py.File(folder / 'short.hdf5', 'w') as short:
+        for name in COLUMNS:
+            short[name] = data[name][:2000]
+        for name in ('env', 'physics'):
+            short[f'metadata/{name}'] = data[f'metadata/{name}'][()]
     for name in ('gpt/one', HOSTILE):
-        start(train, 'train', '--exp_name', name, '--logbase', logs, *MODEL)
+        start(train, 'train', '--exp_name', name, '--logbase', logs, '--dataset_path', folder / 'short.hdf5', *MODEL)
     start(plan, 'plan', '--gpt_loadpath', 'gpt/one', '--logbase', logs, *SEARCH)
-    folder = logs / 'hopper-mixed-ppo/plans/defaults/freq1_H2_beam2'
+    folder = logs / 'short/plans/defaults/freq1_H2_beam2'
     frames = np.random.default_rng(0).integers(0, 256, (60, 64, 64, 3), dtype=np.uint8)
     save_video(folder / '0/rollout.mp4', frames, fps=30)
     save_video(folder / '0/0_plan.mp4', frames[:, :32], fps=30)
@@ -84,7 +94,7 @@ def visit(browser, logs):
 def test_the_page_opens_and_shows_its_headings(visit):
     page = visit()
     assert page.title() == 'Trajectory Transformer: logs'
-    for heading in ('Results', 'Failed or unfinished', 'Scores', 'hopper-mixed-ppo', 'Beside the published scores'):
+    for heading in ('Results', 'Failed or unfinished', 'Scores', 'short', 'Beside the published scores'):
         assert page.get_by_role('heading', name=heading, exact=True).is_visible()
     assert page.evaluate('document.scripts.length') == 0
     assert page.get_by_text('<img src=x onerror=alert(1)>').first.is_visible()
@@ -135,9 +145,9 @@ def test_text_is_readable_by_day_and_by_night(visit, scheme):
     assert (paper > 0.5) == (scheme == 'light')
     for selector in ('body', '.faint', 'a', '.failures h2', 'thead th', '.state', '.plot svg text'):
         kind = 'fill' if 'svg' in selector else 'color'
-        colors = page.locator(selector).evaluate_all(f'all => [...new Set(all.map(one => getComputedStyle(one).{kind}))]')
+        colors = page.locator(selector).evaluate_all(f'all => all.map(one => getComputedStyle(one).{kind})')
         assert colors, selector
-        for color in colors:
+        for color in set(colors):
             light, dark = sorted([brightness(color), paper], reverse=True)
             assert (light + 0.05) / (dark + 0.05) >= 4.5, (selector, color)     # as WCAG 2 asks for
 

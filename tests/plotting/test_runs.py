@@ -106,10 +106,9 @@ def test_a_run_that_was_refused_at_the_door_is_a_failure_with_its_reason(tmp_pat
     assert problems_of(tmp_path) == {'hopper-medium-v2/gpt/refused': 'N must be at least 1.'}
 
 
-@pytest.mark.parametrize('make', [lambda path: None, lambda path: path.mkdir(),
-                                  lambda path: (path / 'collect').mkdir(parents=True)])
-def test_logs_without_a_run_are_one_error(tmp_path, make):
-    make(tmp_path / 'logs')
+@pytest.mark.parametrize('inside', ['.', 'logs', 'logs/collect'])
+def test_logs_without_a_run_are_one_error(tmp_path, inside):
+    (tmp_path / inside).mkdir(parents=True, exist_ok=True)
     with pytest.raises(InputError, match=r'found no run in .*logs(, which is not a folder)?\.\n  Pass the folder'):
         find_runs(tmp_path / 'logs')
 
@@ -120,3 +119,12 @@ def test_what_is_no_run_is_passed_over(tmp_path, write_training):
         (tmp_path / other).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / other).write_text('')
     assert list(problems_of(tmp_path)) == ['hopper-medium-v2/gpt/azure']
+
+
+def test_files_that_are_being_written_or_lead_nowhere_are_passed_over(tmp_path, write_rollout):
+    folder = tmp_path / 'hopper-medium-v2/plans/x/0'
+    write_rollout(folder)
+    (folder / '.0123abcd.rollout.mp4').symlink_to(folder / 'gone')
+    (folder / 'rollout.mp4').symlink_to(folder / 'gone')
+    assert not any(problems_of(tmp_path).values())
+    assert find_runs(tmp_path)[1][0].rollout_video is None

@@ -1,5 +1,6 @@
 """Recording with a real agent, trained for moments: the file, the snapshots, and what is refused."""
 import json
+import shutil
 import sys
 from importlib.metadata import version
 from types import SimpleNamespace
@@ -137,6 +138,9 @@ def test_a_replay_buffer_is_recorded_in_the_order_it_happened(folder):
     (['--eval_episodes', '0'], 'eval_episodes must be at least 1, got 0'),
     (['--seed', '-1'], 'a seed is between 0 and'),
     (['--savepath', '/absent/folder/x.hdf5'], 'the folder /absent/folder is not there'),
+    (['--savepath', '.'], '. is a folder; name a file: --savepath FILE.hdf5'),
+    (['--savepath', '/proc/x.hdf5'], 'cannot write /proc/x.hdf5'),
+    (['--quality'], 'no quality is named; there are: random, medium, medium-replay, expert'),
     (['--absent', '1'], 'unrecognized arguments: --absent 1'),
     (['--seed', 'one'], "invalid int value: 'one'"),
 ], ids=lambda value: ' '.join(value) if isinstance(value, list) else '')
@@ -149,6 +153,20 @@ def test_what_cannot_be_recorded_is_refused_before_any_training(tmp_path, capfd,
     assert said.startswith('collect.py: error: ')
     assert 'Traceback' not in said
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(('damaged', 'message'), [
+    ('evaluations.json', 'evaluations.json is not valid JSON'),
+    ('steps300.zip', r'the snapshot .*/steps300 cannot be read: '),
+    ('replay.pkl', r'the snapshot .*/steps300 cannot be read: '),
+])
+def test_a_damaged_snapshot_is_named(folder, tmp_path, damaged, message):
+    snapshots = shutil.copytree(folder / FOLDER, tmp_path / 'snapshots')
+    (snapshots / 'evaluations.json').write_text(json.dumps([{'steps': 300, 'mean_return': 9.0, 'std_return': 1.0}]))
+    (snapshots / damaged).write_bytes((snapshots / damaged).read_bytes()[:-20])
+    longer = SimpleNamespace(agent='SAC', quality=['expert'], train_steps=450)
+    with pytest.raises(InputError, match=message):
+        collect.train(longer, load_environment('Hopper-v4'), snapshots)
 
 
 def test_an_agent_that_never_was_medium_asks_for_longer_training():

@@ -245,14 +245,18 @@ def test_data_that_does_not_fit_is_refused(recording, tmp_path, capfd, spoil, me
       for name in ('n_epochs', 'batch_size', 'n_layer', 'n_head', 'n_embd', 'step', 'subsampled_sequence_length',
                    'n_saves', 'log_freq')
       for number in ('0', '-3')],
-    (['--N', '0'], 'a column needs at least 1 bin, got N = 0.\n  Pass --N 100'),
-    (['--N', '-3'], 'a column needs at least 1 bin, got N = -3'),
+    (['--N', '0'], "N is '0', expected a whole number from 1 to 32,768.\n  Pass other values."),
+    (['--N', '-3'], "N is '-3', expected a whole number"),
     (['--n_epochs', 'None', '--n_epochs_ref', '0'], 'n_epochs_ref = 0 make 0 epochs.\n  Pass --n_epochs 1'),
     (['--learning_rate', '0'], 'learning_rate must be above 0, and at most 1, got 0'),
     (['--learning_rate', '-1e-3'], 'learning_rate must be above 0'),
     (['--learning_rate', 'inf'], "argument --learning_rate: expected float, got 'inf'"),
     (['--discount', '0'], 'discount must be above 0'),
     (['--discount', '1.1'], 'discount must be above 0, and at most 1, got 1.1'),
+    (['--action_weight', '-1'], "action_weight is '-1.0', expected a number from 0 to 1,000,000"),
+    (['--N', '99999'], "N is '99999', expected a whole number from 1 to 32,768"),
+    (['--n_embd', '30000'], 'the largest that is read has'),
+    (['--termination_penalty', '1e20'], "penalty is '1e+20', expected a number from"),
     (['--attn_pdrop', '1.5'], 'attn_pdrop must be from 0 to 1, got 1.5'),
     (['--discretizer', 'KMeans'], "expected QuantileDiscretizer or UniformDiscretizer, got 'KMeans'"),
     (['--max_path_length', '5'], 'more than max_path_length = 5'),
@@ -273,6 +277,7 @@ def test_a_missing_cuda_is_named(name, tmp_path, capfd):
 
 @pytest.mark.parametrize(('flags', 'message'), [
     (['--gpt_loadpath', 'gpt/absent'], 'holds no model_config.json'),
+    (['--dataset', 'hoper-mixed-ppo'], "unknown data set 'hoper-mixed-ppo'; did you mean hopper-mixed-ppo?"),
     (['--dataset', 'hopper-medium-v2'], 'python scripts/train.py --dataset hopper-medium-v2 --exp_name gpt/azure'),
     (['--gpt_epoch', '7'], 'holds no state_7.pt; the epochs there are: 1'),
     (['--plan_freq', '3'], 'a plan of 2 transitions cannot be followed for 3 steps.\n  Pass --plan_freq 2'),
@@ -294,6 +299,17 @@ def test_a_missing_cuda_is_named(name, tmp_path, capfd):
 def test_settings_that_cannot_plan_are_refused(logbase, capfd, flags, message):
     given = ['--dataset', 'tiny', '--logbase', logbase, *TINY_PLAN, '--prefix', 'plans/no/', *flags]
     assert message in refused(capfd, logbase, 'plan', *given)
+
+
+def test_settings_never_stand_beside_an_earlier_result(logbase, monkeypatch):
+    flags = ['--dataset', 'tiny', '--logbase', logbase, *TINY_PLAN, '--prefix', 'plans/twice/']
+    start('plan', *flags)
+    [result] = logbase.glob('tiny/plans/twice/*/0/rollout.json')
+    monkeypatch.setattr('trajectory.search.episodes.Episode.act', lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        start('plan', *flags, '--seed', '7')
+    assert utils.load_args(result.parent).seed == 7
+    assert not result.exists()
 
 
 def forget_the_weights(folder):

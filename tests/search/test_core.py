@@ -5,7 +5,7 @@ import torch
 
 from tests.support import golden, make_gpt, state_of
 from trajectory.models import GPT, ConditionalGPT
-from trajectory.search import beam_plan, beam_search, sample_n
+from trajectory.search import beam_plan, beam_search, goal_plan, sample_n
 from trajectory.search.sampling import get_logp, inverse_cdf
 from trajectory.utils.discretization import QuantileDiscretizer
 from trajectory.utils.errors import InputError
@@ -219,3 +219,31 @@ def test_nothing_in_a_plan_waits_for_the_host(percentile):
                       torch.zeros(2, 5 * 7 + 3, dtype=torch.long, device=nowhere), 6, 4, 2, 3, 2, k_obs=1, k_act=3,
                       cdf_act=0.6, max_context_transitions=3, verbose=False)
     assert (plans.shape, plans.device) == ((2, 6, 7), nowhere)
+
+
+@pytest.mark.parametrize('seed', range(3))
+def test_a_way_to_a_goal_is_the_likeliest_continuation(seed):
+    rng = torch.Generator().manual_seed(seed)
+    config = dict(vocab_size=7, block_size=23, n_layer=2, n_head=2, n_embd=16, observation_dim=3, action_dim=2,
+                  transition_dim=7, action_weight=1, reward_weight=1, value_weight=1, embd_pdrop=0, resid_pdrop=0,
+                  attn_pdrop=0)
+    torch.manual_seed(seed)
+    model = make_gpt(config, kind=ConditionalGPT, dtype=torch.double)
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.5)
+    prefixes = [torch.randint(7, (n,), generator=rng) for n in (3, 10, 3)]
+    goals = torch.randint(7, (3, 3), generator=rng)
+    plans = goal_plan(model, prefixes, 4, 3, goals, 3, n_threads=2)
+    assert plans.shape == (3, 4, 7)
+    for prefix, goal, plan in zip(prefixes, goals, plans, strict=True):
+        slow, _ = beam_search(model, prefix[None], 4 * 7 - 3, 3, goal[None], max_block=20, cached=False)
+        assert torch.equal(plan.flatten(), slow[-28:])
+        assert torch.equal(plan[0, :3], prefix[-3:])
+    elsewhere = goal_plan(model, prefixes, 4, 3, (goals + 3) % 7, 3)
+    assert not torch.equal(elsewhere, plans)
+
+
+def test_a_way_to_a_goal_is_refused_where_a_plan_would_be(reference):
+    _, model, _ = reference
+    with pytest.raises(InputError, match='horizon must be at least 1'):
+        goal_plan(model, [torch.zeros(3, dtype=torch.long)], 0, 2, torch.zeros(1, 3, dtype=torch.long))

@@ -7,6 +7,7 @@ from trajectory.datasets.environments import make_environment
 from trajectory.datasets.preprocessing import get_preprocess_fn
 from trajectory.search.episodes import Episode
 from trajectory.utils.discretization import UniformDiscretizer
+from trajectory.utils.errors import InputError
 
 N = 8
 
@@ -131,3 +132,47 @@ def test_an_ant_is_told_what_its_model_learned_from():
     assert episode.observations[-1].shape == (111,)
     assert episode.observation.shape == (27,)
     assert len(episode.prefix()) == 27 + 2 * (27 + 8 + 2)
+
+
+def test_an_action_is_held_for_the_steps_between_two_transitions():
+    episode, env = episode_of(hold=3), make_environment('Hopper-v4', 'd4rl')
+    env.reset(seed=0)
+    action = np.array([0.5, -0.5, 0.1])
+    rewards = [env.step(action)[1] for _ in range(3)]
+    episode.take(plan_of(episode))
+    episode.act(action)
+    np.testing.assert_array_equal(episode.states[-1], env.state_vector())
+    assert len(episode.states) == len(episode.observations) == 4
+    assert (episode.step, episode.total_reward) == (3, sum(rewards))
+    assert len(episode.plan) == 4
+    assert len(episode.context) == 1
+    first_reward = episode.discretizer.discretize(np.array([rewards[0]]), subslice=(14, 15))[0, 0]
+    assert episode.context[0][0, 14] == first_reward
+
+
+def test_a_held_action_ends_with_the_episode():
+    episode = act_out(episode_of(hold=3, max_steps=4), 10)
+    assert (episode.step, len(episode.states)) == (4, 5)
+
+
+def test_goals_are_for_mazes():
+    with pytest.raises(InputError, match='Hopper-v4 has no goals to reach'):
+        episode_of(goal='random')
+    with pytest.raises(InputError, match=r'Hopper-v4 has none.\n  Take a model'):
+        episode_of().goal()
+
+
+def test_an_episode_with_a_goal_of_its_own_ends_there():
+    pytest.importorskip('gymnasium_robotics', reason='needs gymnasium-robotics (pip install -e .[robotics])')
+    env = make_environment('maze2d-open-v0', 'stock')
+    discretizer = UniformDiscretizer(np.array([[-6.0], [6.0]]).repeat(8, axis=1), 60)
+    for goal, ends in (('random', True), ('own', False)):
+        episode = Episode(env, 0, discretizer, lambda x: x, 'cpu', 3, goal=goal)
+        np.testing.assert_array_equal(
+            episode.goal(), discretizer.discretize(np.array([*env.goal, 0, 0]), subslice=(0, 4))[0])
+        env.set_state(env.goal, np.zeros(2))
+        episode.take(plan_of(episode))
+        episode.act(np.zeros(2))
+        assert (episode.success, episode.over) == (True, ends)
+        assert episode.summary()['success'] is True
+        assert episode.summary()['goal'] == list(env.goal)

@@ -271,16 +271,6 @@ def test_an_episode_is_filmed_to_its_last_state(tmp_path):
 
 # --------------------------------- mazes ---------------------------------- #
 
-class UMaze:
-    """The map of a maze, under the names that gymnasium-robotics gives it."""
-
-    maze_map = ((1, 1, 1, 1), (1, 0, 'g', 1), (1, 1, 1, 1))
-    maze_size_scaling = 2.0
-
-    def cell_rowcol_to_xy(self, rowcol):
-        return np.array([(rowcol[1] + 0.5) * 2 - 4, 3 - (rowcol[0] + 0.5) * 2])
-
-
 def is_wall(picture):
     return (np.abs(picture.astype(int) - 153) < 3).all(axis=-1)
 
@@ -301,10 +291,10 @@ def test_a_path_is_a_picture_with_a_green_start_and_a_red_end(name, tmp_path):
 
 
 def test_walls_stand_where_the_map_says():
-    maze = SimpleNamespace(unwrapped=SimpleNamespace(maze=UMaze()))
+    walls = np.array([[x, y] for x in (-3, -1, 1, 3) for y in (-2, 0, 2) if y or abs(x) == 3])
+    maze = SimpleNamespace(robot=object(), walls=walls, wall_side=2.0, goal=None)
     picture = make_renderer('Maze2dRenderer', maze).render(np.array([-1.0, 0.0]))
-    walls = is_wall(picture).mean()
-    assert 0.5 < walls < 0.7    # 10 of 12 cells, in a square picture of a map that is 4 by 3
+    assert 0.5 < is_wall(picture).mean() < 0.7      # 10 of 12 cells, in a square picture of a map that is 4 by 3
     middle = is_wall(picture[DIM // 2])
     assert not middle[DIM // 2 - 10:DIM // 2 + 10].any()
     assert middle[10:40].mean() > 0.5

@@ -5,6 +5,7 @@ from functools import cache
 from pathlib import Path
 
 ROBOTS = {'hopper': 'Hopper', 'halfcheetah': 'HalfCheetah', 'walker2d': 'Walker2d', 'ant': 'Ant'}
+TASKS = ('maze2d', 'antmaze', 'kitchen')  # whose environments gymnasium-robotics has
 VERSION = 'v2'  # of the data sets whose reference returns score a robot
 
 
@@ -49,6 +50,11 @@ def robot_of(name: str) -> str | None:
     """`hopper-medium-v2` -> `hopper`, `Hopper-v4` -> `hopper`; None where the name starts with no known robot."""
     first = name.split('-', 1)[0].lower()
     return first if first in ROBOTS else None
+
+
+def is_task(name: str) -> bool:
+    """Whether a name is one of D4RL's mazes or kitchens."""
+    return name.split('-', 1)[0] in TASKS and name in d4rl_catalogue()
 
 
 def reference_returns(name: str) -> tuple[float | None, float | None]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from trajectory.datasets.catalogue import ROBOTS, Record, d4rl_catalogue, robot_of
+from trajectory.datasets.catalogue import ROBOTS, Record, d4rl_catalogue, is_task, robot_of
 from trajectory.datasets.hdf5 import check_readable, read_metadata
 from trajectory.datasets.minari import is_minari, load_minari_environment
 from trajectory.utils.download import download
@@ -32,16 +32,22 @@ def suppress_output():
         yield
 
 
-def load_environment(name: str, dataset_path: str | Path | None = None):
+def load_environment(name: str, dataset_path: str | Path | None = None, backend: str = 'mujoco'):
     """The environment that a data set belongs to, an `OfflineEnvironment`.
 
     name         : a D4RL data set (`hopper-medium-v2`), a data set under `data/`, a Gymnasium id (`Hopper-v4`), or one
                    of Minari's (`minari:mujoco/hopper/medium-v0`)
     dataset_path : the HDF5 file, where it is not the one that the name stands for
+    backend      : `mujoco` for today's simulator, `d4rl` for D4RL's own environments, where they are installed
 
     A file that names its environment (`metadata/env`) is taken at its word: with the physics it names
-    (`metadata/physics`), or stock. A D4RL name means D4RL's physics.
+    (`metadata/physics`), or stock. A D4RL name means D4RL's physics, but for the mazes and kitchens, which are stock:
+    `trajectory/datasets/robotics.py` says how they differ.
     """
+    if backend == 'd4rl':
+        from trajectory.datasets.old_stack import make_old_environment
+
+        return make_old_environment(name, dataset_path)
     from trajectory.datasets.environments import make_environment
 
     if is_minari(name):
@@ -59,20 +65,20 @@ def load_environment(name: str, dataset_path: str | Path | None = None):
         env = make_environment(f'{ROBOTS[robot_of(name)]}-v4', 'd4rl', name, path)
         env.data_source = f'D4RL {name}' if dataset_path is None else path.name
         return env
+    if is_task(name):
+        env = make_environment(name, 'stock', name, path)
+        env.data_source = f'D4RL {name}' if dataset_path is None else path.name
+        return env
     if re.fullmatch(GYMNASIUM_ID, name):
         env = make_environment(name, 'stock', name, path)
         env.data_source = path.name if path else None
         return env
-    if name in d4rl_catalogue():
-        raise InputError(f"{name} is in D4RL's catalogue, but its environment is not one of those that can be made "
-                         f'here: {", ".join(ROBOTS)}')
     if path is not None:
         raise InputError(f"{path} does not say which environment it was recorded in (metadata/env), and '{name}' is no "
                          'D4RL name.\n  Add metadata/env = Hopper-v4, say, or name the data set as D4RL does: '
                          '--dataset hopper-medium-v2')
-    raise InputError(f"unknown data set '{name}'{_nearest(name)}\n"
-                     f'  There are {", ".join(sorted(known_names()))}.\n'
-                     '  Your own: --dataset NAME --dataset_path FILE.hdf5; of Minari: --dataset minari:ID')
+    raise InputError(f'{_unknown(name)}\n  Your own: --dataset NAME --dataset_path FILE.hdf5; '
+                     'of Minari: --dataset minari:ID')
 
 
 def find_file(name: str, dataset_path: str | Path | None = None) -> Path | None:
@@ -92,8 +98,13 @@ def find_run(logbase: str, dataset: str, name: str) -> tuple[Path, str, str]:
 
     returns : logbase, dataset, name, which joined are its folder
     """
-    if not Path(logbase, dataset, name).is_dir() and (BUNDLED / dataset / name).is_dir():
+    if Path(logbase, dataset, name).is_dir():
+        return Path(logbase), dataset, name
+    if (BUNDLED / dataset / name).is_dir():
         return BUNDLED, dataset, name
+    has_runs = Path(logbase, dataset).is_dir() or (BUNDLED / dataset).is_dir()
+    if not has_runs and dataset not in {*d4rl_catalogue(), *known_names()}:
+        raise InputError(f'{_unknown(dataset)}\n  Nor is there a run on data of that name in {logbase}.')
     return Path(logbase), dataset, name
 
 
@@ -104,7 +115,7 @@ def d4rl_folder() -> Path:
 
 def known_names() -> list[str]:
     """Every data set that `load_environment` can serve by name."""
-    return [name for name in d4rl_catalogue() if robot_of(name)] + [path.stem for path in BUNDLED.glob('*.hdf5')]
+    return [*d4rl_catalogue(), *(path.stem for path in BUNDLED.glob('*.hdf5'))]
 
 
 def fetch(record: Record, path: Path) -> Path:
@@ -159,6 +170,7 @@ def _sources(metadata):
     return ', '.join(map(str, said)) if isinstance(said, list) else str(said)
 
 
-def _nearest(name):
+def _unknown(name):
     close = difflib.get_close_matches(name, known_names(), n=1)
-    return f'; did you mean {close[0]}?' if close else '.'
+    meant = f'; did you mean {close[0]}?' if close else '.'
+    return f"unknown data set '{name}'{meant}\n  There are {', '.join(sorted(known_names()))}."

@@ -1,6 +1,6 @@
 """Build the environments that plans act in: D4RL's own, with D4RL's physics, or a stock Gymnasium one.
 
-The only module that knows a simulator. Everyone else sees an `OfflineEnvironment`.
+With `robotics` the only module that knows a simulator. Everyone else sees an `OfflineEnvironment`.
 """
 import warnings
 from pathlib import Path
@@ -10,7 +10,7 @@ import mujoco
 import numpy as np
 from gymnasium.envs.mujoco.mujoco_env import MujocoEnv
 
-from trajectory.datasets.catalogue import ROBOTS, d4rl_catalogue, reference_returns
+from trajectory.datasets.catalogue import ROBOTS, d4rl_catalogue, is_task, reference_returns
 from trajectory.datasets.d4rl import fetch
 from trajectory.datasets.hdf5 import read_episodes
 from trajectory.datasets.minari import is_minari, read_minari
@@ -30,10 +30,14 @@ class OfflineEnvironment(gymnasium.Wrapper):
     settings   : what it was made with, where that is not its own
     references : the returns that score 0 and 1, where the data set has its own
 
-    `data_source` says in words where its recorded data comes from.
+    `data_source` says in words where its recorded data comes from. Of mazes alone: `goal` is where to go, [ x, y ];
+    `walls`, [ walls x 2 ], where the walls' centres are, and `wall_side` how wide they are.
     """
 
     data_source: str | None = None
+    goal: np.ndarray | None = None
+    walls: np.ndarray | None = None
+    wall_side: float | None = None
 
     def __init__(self, env: gymnasium.Env, name: str, physics: str, dataset_path: Path | None = None,
                  settings: dict | None = None, references: tuple[float, float] | None = None):
@@ -49,6 +53,16 @@ class OfflineEnvironment(gymnasium.Wrapper):
         self._padding = D4RL_ANT_DIM - env.observation_space.shape[0] if is_d4rl_ant else 0
         if self._padding:
             self.observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (D4RL_ANT_DIM,))
+
+    @property
+    def has_goals(self) -> bool:
+        """Whether there is a place to reach, and `reset(options={'goal': 'random'})` draws another."""
+        return self.walls is not None
+
+    @property
+    def robot(self) -> MujocoEnv:
+        """The bare simulation: model, data, and a step that no clock counts."""
+        return self.unwrapped
 
     def reset(self, *, seed=None, options=None):
         observation, info = self.env.reset(seed=seed, options=options)
@@ -87,15 +101,15 @@ class OfflineEnvironment(gymnasium.Wrapper):
 
     def state_vector(self) -> np.ndarray:
         """Positions, then velocities: what `set_state` takes apart."""
-        return self.unwrapped.state_vector()
+        return self.robot.state_vector()
 
     def set_state(self, qpos: np.ndarray, qvel: np.ndarray) -> None:
         """Put the robot into a state.    qpos : [ nq ]    qvel : [ nv ]"""
-        self.unwrapped.set_state(qpos, qvel)
+        self.robot.set_state(qpos, qvel)
 
     def observe(self) -> np.ndarray:
         """The observation of the present state, without a step."""
-        return self._pad(self.unwrapped._get_obs())
+        return self._pad(self.robot._get_obs())
 
 
 def make_environment(id: str, physics: str, name: str | None = None, dataset_path: Path | None = None,
@@ -109,31 +123,39 @@ def make_environment(id: str, physics: str, name: str | None = None, dataset_pat
     """
     if physics not in ('d4rl', 'stock'):
         raise InputError(f"unknown physics '{physics}' for {id}; there are: d4rl, stock")
+    if physics == 'stock' and is_task(id):
+        from trajectory.datasets.robotics import make_task
+
+        return make_task(id, name or id, dataset_path)
     if physics == 'd4rl' and id not in {f'{robot}-v4' for robot in ROBOTS.values()}:
         raise InputError(f'{id} has no D4RL physics; {", ".join(f"{robot}-v4" for robot in ROBOTS.values())} have')
-    env = _make_quietly(id, settings or {})
+    env = _make_robot(id, settings or {})
     if physics == 'd4rl':
         _swap_physics(env.unwrapped)
     return OfflineEnvironment(env, name or id, physics, dataset_path, settings, references)
 
 
-def _make_quietly(id, settings):
+def make_quietly(id: str, **settings) -> gymnasium.Env:
     """`gymnasium.make`, less its advice to move to `-v5`, whose rewards are not D4RL's."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings('ignore', message='.*out of date.*')
+        return gymnasium.make(id, **settings)
+
+
+def _make_robot(id, settings):
     for key, value in settings.items():
         if not all(isinstance(number, bool | int | float) for number in np.ravel(np.array(value, dtype=object))):
             raise InputError(f'{id} is to be made with {key} = {str(value)[:100]!r}; only numbers can be set.\n'
                              '  Record the data with its own.')
-    with warnings.catch_warnings():
-        warnings.filterwarnings('ignore', message='.*out of date.*')
-        try:
-            if ':' in id:  # Gymnasium would import the module before the colon: a file must not choose what runs
-                raise gymnasium.error.NameNotFound('an id names no module')
-            env = gymnasium.make(id, **{'max_episode_steps': MAX_EPISODE_STEPS, **settings})
-        except (gymnasium.error.Error, ImportError, TypeError, ValueError, AssertionError) as error:
-            raise InputError(
-                f"'{id}' is not an environment that Gymnasium can make here: {error}\n"
-                '  Install what provides it, or correct metadata/env in the data set.'
-            ) from error
+    try:
+        if ':' in id:  # Gymnasium would import the module before the colon: a file must not choose what runs
+            raise gymnasium.error.NameNotFound('an id names no module')
+        env = make_quietly(id, **{'max_episode_steps': MAX_EPISODE_STEPS, **settings})
+    except (gymnasium.error.Error, ImportError, TypeError, ValueError, AssertionError) as error:
+        raise InputError(
+            f"'{id}' is not an environment that Gymnasium can make here: {error}\n"
+            '  Install what provides it, or correct metadata/env in the data set.'
+        ) from error
     if not isinstance(env.unwrapped, MujocoEnv):
         raise InputError(f"'{id}' is no robot of MuJoCo's, whose state could be read.\n"
                          '  Name one that is: Hopper-v4, say.')

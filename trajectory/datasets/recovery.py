@@ -54,14 +54,18 @@ def recover(trained: TrainedModel, name: str, dataset_path=None) -> TrainedModel
                    source=trained.source or describe_source(dataset))
 
 
-def open_environment(trained: TrainedModel, name: str):
+def open_environment(trained: TrainedModel, name: str, backend: str = 'mujoco'):
     """The environment that the model acts in.    name : of the data set it is asked for"""
     from trajectory.datasets.environments import make_environment
 
     source = trained.source
     try:
-        env = make_environment(source['environment'], source['physics'], name,
-                               settings=source.get('environment_settings'), references=source.get('reference_returns'))
+        if backend == 'd4rl':
+            env = load_environment(name, backend=backend)
+        else:
+            env = make_environment(source['environment'], source['physics'], name,
+                                   settings=source.get('environment_settings'),
+                                   references=source.get('reference_returns'))
         check_widths(env, get_preprocess_fn(env.id), trained.model.layout)
     except InputError as error:
         raise InputError(f"the model's source.json names an environment that is none of its own: {error}") from error

@@ -149,6 +149,28 @@ def beam_search(model, x: Tensor, n_steps: int, beam_width: int = 512, goal: Ten
     return sequences.tokens[0], total[:, 0]
 
 
+@torch.no_grad()
+def goal_plan(model, x: Tensor | Sequence[Tensor], n_steps: int, beam_width: int, goal: Tensor,
+              max_context_transitions: int | None = None, *, n_threads: int = 1) -> Tensor:
+    """Imagine the likeliest `n_steps` transitions of those that lead to a goal, whatever their rewards.
+
+    x         : [ G x T ] tokens of context and present observation; a list of [ T ], if lengths differ
+    goal      : [ G x observation_dim ] tokens
+    n_threads : that share out the episodes among them
+    returns   : [ G x H x D ] tokens
+    """
+    layout = model.layout
+    limit = check_plan(model, layout, list(x), n_steps, beam_width, 1, max_context_transitions, None, None, None)
+    n_tokens = n_steps * layout.dim - layout.observation_dim
+
+    def plan(prefix, goal):
+        tokens, _ = beam_search(model, prefix[None], n_tokens, beam_width, goal[None], max_block=limit)
+        return tokens[-n_steps * layout.dim:].view(n_steps, layout.dim)
+
+    with ThreadPoolExecutor(n_threads) as threads:
+        return torch.stack(list(threads.map(plan, x, goal)))
+
+
 def check_plan(model, layout, prefixes, n_steps, beam_width, n_expand, max_context_transitions, k_obs, k_act, k_rew):
     """Refuse a plan that cannot be made, before any work.    returns : tokens the model may see"""
     for name, number in (('horizon', n_steps), ('beam_width', beam_width), ('n_expand', n_expand)):

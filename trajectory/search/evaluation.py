@@ -4,7 +4,7 @@ import torch
 
 from trajectory.datasets.environments import make_environment
 from trajectory.datasets.preprocessing import get_preprocess_fn
-from trajectory.search.core import beam_plan, check_plan
+from trajectory.search.core import beam_plan, check_plan, goal_plan
 from trajectory.search.episodes import Episode
 from trajectory.search.utils import extract_actions
 from trajectory.utils import check_positive, check_share
@@ -28,12 +28,13 @@ def check_settings(settings, model=None) -> None:
 
 @torch.no_grad()
 def plan_episodes(model, discretizer, source: tuple, n_episodes: int, settings, *,
-                  max_steps: int | None = None, seed: int = 0, stop=False) -> dict[str, float]:
+                  max_steps: int | None = None, seed: int = 0, hold: int = 1, stop=False) -> dict[str, float]:
     """Act for some episodes together, with plans of a model; it draws from generators of its own.
 
     source   : what `make_environment` takes: the environment's id, its physics, the data set's name, …
     settings : of planning: horizon, beam_width, n_expand, discount, percentile, max_context_transitions,
                prefix_context, plan_freq, k_*, cdf_*
+    hold     : steps that each action is held for
     stop     : true once there is no time left; the episodes then end where they are
     returns  : mean return, and mean score where the data set has one: a fraction, 1 as good as D4RL's expert
     """
@@ -43,19 +44,23 @@ def plan_episodes(model, discretizer, source: tuple, n_episodes: int, settings, 
     context = _context(model, settings)
     episodes = [
         Episode(make_environment(*source), seed + k, discretizer, get_preprocess_fn(source[0]), device, context,
-                settings.prefix_context, max_steps)
+                settings.prefix_context, max_steps, hold=hold)
         for k in range(n_episodes)
     ]
     while not stop and (live := [episode for episode in episodes if not episode.over]):
-        if live[0].step % settings.plan_freq == 0:
-            sequences = beam_plan(
-                model, lambda probs: discretizer.value_fn(probs, settings.percentile),
-                [episode.prefix() for episode in live], settings.horizon, settings.beam_width, settings.n_expand,
-                model.observation_dim, model.action_dim, discount=settings.discount, max_context_transitions=context,
-                k_obs=settings.k_obs, k_act=settings.k_act, k_rew=settings.k_rew, cdf_obs=settings.cdf_obs,
-                cdf_act=settings.cdf_act, cdf_rew=settings.cdf_rew, verbose=False,
-                generator=[episode.generator for episode in live],
-            )
+        if live[0].step // hold % settings.plan_freq == 0:
+            prefixes = [episode.prefix() for episode in live]
+            if model.n_goal:
+                goals = torch.stack([episode.goal() for episode in live])
+                sequences = goal_plan(model, prefixes, settings.horizon, settings.beam_width, goals, context)
+            else:
+                sequences = beam_plan(
+                    model, lambda probs: discretizer.value_fn(probs, settings.percentile), prefixes,
+                    settings.horizon, settings.beam_width, settings.n_expand, model.observation_dim, model.action_dim,
+                    discount=settings.discount, max_context_transitions=context, k_obs=settings.k_obs,
+                    k_act=settings.k_act, k_rew=settings.k_rew, cdf_obs=settings.cdf_obs, cdf_act=settings.cdf_act,
+                    cdf_rew=settings.cdf_rew, verbose=False, generator=[episode.generator for episode in live],
+                )
             for episode, sequence in zip(live, sequences, strict=True):
                 episode.take(sequence)
         for episode in live:

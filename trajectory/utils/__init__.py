@@ -24,7 +24,7 @@ from .serialization import (
 from .setup import Flags, Parser, check_positive, check_share, keep_freed_memory, run, set_seed, set_threads, watch
 from .team import join_team
 from .timer import Timer
-from .training import Trainer
+from .training import Trainer, count_epochs
 
 __all__ = [
     'Checkpoints',
@@ -43,6 +43,7 @@ __all__ = [
     'check_positive',
     'check_share',
     'clear_run',
+    'count_epochs',
     'find_checkpoint',
     'free_memory',
     'get_latest_epoch',

@@ -271,7 +271,7 @@ def write_folder(folder):
     folder = Path(folder)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f'{folder} is there already, and nothing in it is written over.\n  Name a new folder.')
-    partial = mkdir(folder.absolute().parent / f'.{secrets.token_hex(4)}.{folder.name}')
+    partial = mkdir(folder.absolute().parent / f'.{secrets.token_hex(4)}.{folder.name}', flag='--target')
     try:
         yield partial
         partial.rename(folder)  # takes the place of an empty folder

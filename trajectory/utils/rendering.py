@@ -30,6 +30,8 @@ def make_renderer(name: str | None, env):
     """A renderer by its name; None draws nothing."""
     if name is not None and name not in RENDERERS:
         raise InputError(f"unknown renderer '{name}'; there are: {', '.join(RENDERERS)}, and None")
+    if name and env.robot is None:
+        raise InputError('--backend d4rl draws nothing.\n  Plan without pictures: --renderer None.')
     return RENDERERS[name](env) if name else DebugRenderer(env)
 
 
@@ -42,8 +44,8 @@ def split(sequence: np.ndarray, observation_dim: int, action_dim: int):
 
 def set_state(env, state: np.ndarray) -> None:
     """Put a robot into a state.    state : [ nq + nv ]  positions, then velocities"""
-    n_positions = env.unwrapped.model.nq
-    env.unwrapped.set_state(state[:n_positions], state[n_positions:])
+    n_positions = env.robot.model.nq
+    env.set_state(state[:n_positions], state[n_positions:])
 
 
 def rollout_from_state(env, state: np.ndarray, actions: np.ndarray) -> np.ndarray:
@@ -56,9 +58,10 @@ def rollout_from_state(env, state: np.ndarray, actions: np.ndarray) -> np.ndarra
 
 def _simulate(env, state, actions, read: Callable[[], np.ndarray]):
     """Read something of the robot before and after each action."""
-    robot, own = env.unwrapped, env.unwrapped.data
-    # A saved and restored state would not do: Ant's next reward reads body positions of the last substep.
-    robot.data = copy.copy(own)
+    robot, own = env.robot, dict(vars(env.robot))
+    # A saved and restored state would not do: Ant's next reward reads body positions of the last substep; and the
+    # kitchen's robot remembers what it saw, and draws the noise on it.
+    robot.data, robot._np_random = copy.copy(robot.data), copy.deepcopy(robot.np_random)
     try:
         set_state(env, state)
         readings = [read()]
@@ -66,7 +69,7 @@ def _simulate(env, state, actions, read: Callable[[], np.ndarray]):
             robot.step(action)  # the bare robot's: no limit counts it
             readings.append(read())
     finally:
-        robot.data = own
+        vars(robot).update(own)
     return np.array(readings)
 
 
@@ -109,14 +112,14 @@ class DebugRenderer:
         state        : [ nq + nv ]  the one the first was made in; None puts that at the origin
         returns      : [ T x nq + nv ]
         """
-        model = self.env.unwrapped.model
+        model = self.env.robot.model
         observations = np.asarray(observations, dtype=float)
         positions, velocities = self.unpack(observations)
         n_hidden = model.nq - positions.shape[1]
         if not n_hidden:
             return np.concatenate([positions, velocities], axis=1)
         start = np.zeros((1, n_hidden)) if state is None else np.asarray(state)[None, :n_hidden]
-        moves = velocities[:-1, :n_hidden] * self.env.unwrapped.dt
+        moves = velocities[:-1, :n_hidden] * self.env.robot.dt
         place = np.cumsum(np.concatenate([start, moves]), axis=0)
         return np.concatenate([place, positions, velocities], axis=1)
 
@@ -127,14 +130,14 @@ class DebugRenderer:
         """
         import mujoco
 
-        model = self.env.unwrapped.model
+        model = self.env.robot.model
         n_hidden = model.nq + model.nv - observations.shape[1]
         if n_hidden < 0 and model.jnt_type[0] == mujoco.mjtJoint.mjJNT_FREE:
             n_hidden = MAX_HIDDEN  # and contact forces behind the velocities
         if not 0 <= n_hidden <= MAX_HIDDEN:
             raise InputError(
                 f'an observation of {observations.shape[1]} columns does not tell the {model.nq} positions '
-                f'and {model.nv} velocities of {self.env.unwrapped.spec.id}.\n'
+                f'and {model.nv} velocities of {self.env.id}.\n'
                 '  Plan without pictures: --renderer None; or name the renderer made for this robot.')
         n_positions = model.nq - n_hidden
         return observations[:, :n_positions], observations[:, n_positions:n_positions + model.nv]
@@ -153,7 +156,7 @@ class Renderer(DebugRenderer):
             import triton  # noqa: F401
         import mujoco
 
-        self.model = copy.copy(env.unwrapped.model)
+        self.model = copy.copy(env.robot.model)
         self.model.vis.quality.shadowsize = 0  # shadows cost two thirds of a frame in software
         self.data = mujoco.MjData(self.model)
         self.camera = mujoco.MjvCamera()
@@ -208,15 +211,19 @@ class KitchenRenderer(Renderer):
         camera.distance, camera.elevation, camera.azimuth = 2.2, -35, 70
 
     def unpack(self, observations: np.ndarray):
-        model = self.env.unwrapped.model
+        model = self.env.robot.model
         return observations[:, :model.nq], np.zeros((len(observations), model.nv))
 
 
 class Maze2dRenderer(DebugRenderer):
-    """Draws paths through a maze from above, as a picture: walls, start, end, and time as colour.
+    """Draws paths through a maze from above, as a picture: walls, goal, start, end, and time as colour.
 
-    The first two columns of a row are x and y.
+    The first two columns of a row are x and y. An episode's picture has the plans that were drawn before it, too.
     """
+
+    def __init__(self, env, dim: int = DIM):
+        super().__init__(env, dim)
+        self.imagined = []      # paths, [ T x 2 ]
 
     def renders(self, observations: np.ndarray, dim: int | None = None) -> np.ndarray:
         """The path as it grows."""
@@ -227,12 +234,13 @@ class Maze2dRenderer(DebugRenderer):
         """The imagined path, beside where its actions lead."""
         observations, actions = self._imagined(sequence)
         start = self.to_states(observations[:1])[0] if state is None else state
+        self.imagined.append(observations[:, :2])
         self._save(savepath, [observations, _simulate(self.env, start, actions, self.env.state_vector)])
 
     def render_rollout(self, savepath: str | Path, observations: np.ndarray):
-        self._save(savepath, [np.asarray(observations)])
+        self._save(savepath, [np.asarray(observations)], self.imagined)
 
-    def _save(self, savepath, paths):
+    def _save(self, savepath, paths, imagined=()):
         """Write a picture, also where a video was asked for."""
         import imageio.v3 as imageio
 
@@ -240,14 +248,15 @@ class Maze2dRenderer(DebugRenderer):
         mkdir(picture.parent)
         view = np.concatenate([path[:, :2] for path in paths])
         with write_atomically(picture) as partial:
-            imageio.imwrite(partial, self._draw(paths, view, self.dim))
+            imageio.imwrite(partial, self._draw(paths, view, self.dim, imagined))
 
-    def _draw(self, paths, view, dim):
+    def _draw(self, paths, view, dim, imagined=()):
         """Panels side by side, all of one view.
 
-        paths   : [ T x 2 or more ] each, x and y first
-        view    : [ points x 2 or more ]  what every panel has room for, beside the walls
-        returns : [ dim x n * dim x 3 ]
+        paths    : [ T x 2 or more ] each, x and y first
+        view     : [ points x 2 or more ]  what every panel has room for, beside the walls
+        imagined : [ T x 2 ] each, drawn in every panel
+        returns  : [ dim x n * dim x 3 ]
         """
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
@@ -262,6 +271,11 @@ class Maze2dRenderer(DebugRenderer):
             panel.plot(path[:, 0], path[:, 1], color='0.75', linewidth=PIXEL, zorder=2)
             panel.scatter(path[:, 0], path[:, 1], c=np.arange(len(path)), cmap='viridis', s=(3 * PIXEL) ** 2,
                           linewidths=0, zorder=3)
+            for plan in imagined:
+                panel.plot(plan[:, 0], plan[:, 1], color='tab:orange', linewidth=2 * PIXEL, zorder=3.5)
+            if self.env.goal is not None:
+                panel.plot(*self.env.goal, '*', color='gold', markersize=16 * PIXEL, markeredgecolor='k',
+                           markeredgewidth=PIXEL, zorder=3.8)
             for end, marker, color in ((0, 'o', 'tab:green'), (-1, 'X', 'tab:red')):
                 panel.plot(*path[end, :2], marker, color=color, markersize=8 * PIXEL, markeredgewidth=0,
                            zorder=4)
@@ -272,17 +286,13 @@ class Maze2dRenderer(DebugRenderer):
         return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
     def _walls(self):
-        """A square for every wall, of a maze that has a map."""
+        """A square for every wall, of an environment that has some."""
         from matplotlib.patches import Rectangle
 
-        maze = getattr(self.env.unwrapped, 'maze', None)
-        if maze is None:
+        if self.env.walls is None:
             return []
-        side = maze.maze_size_scaling
-        centres = [maze.cell_rowcol_to_xy(np.array([row, column]))
-                   for row, cells in enumerate(maze.maze_map)
-                   for column, cell in enumerate(cells) if cell == 1]
-        return [Rectangle(centre - side / 2, side, side, color='0.6', linewidth=0) for centre in centres]
+        side = self.env.wall_side
+        return [Rectangle(middle - side / 2, side, side, color='0.6', linewidth=0) for middle in self.env.walls]
 
 
 class AntMazeRenderer(Maze2dRenderer):

@@ -19,14 +19,14 @@ from .errors import InputError
 from .limits import check_model_settings
 
 
-def mkdir(path) -> Path:
-    """Make the folder `path` and its parents; one that is there already is fine."""
+def mkdir(path, flag='--logbase') -> Path:
+    """Make the folder `path` and its parents; one that is there already is fine.    flag : that chose the place"""
     path = Path(path)
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(
-            f'cannot make the folder {path}: {error.strerror}.\n  Choose another place with --logbase.'
+            f'cannot make the folder {path}: {error.strerror}.\n  Choose another place with {flag}.'
         ) from error
     return path
 

@@ -205,10 +205,8 @@ class Parser(Flags):
             check_folder_name(name, getattr(self, name), depth=1 if name == 'suffix' else None)
         self.savepath = Path(self.logbase, self.dataset, self.exp_name, suffix)
 
-    # what touches the disk: called once the script has found nothing wrong with its input
-
-    def prepare_folder(self, repetition=0) -> Path:
-        """Make a run's folder and record in it what will be run: settings, versions, commit, changes.
+    def settle(self, repetition=0) -> dict:
+        """Return every setting of a run.
 
         repetition : the k-th of several runs has a folder, a suffix and a seed of its own, as if it were run alone
         """
@@ -219,6 +217,13 @@ class Parser(Flags):
             )
             settled['seed'] += repetition
             settled['savepath'] = self.savepath.with_name(settled['suffix'])
+        return settled
+
+    # what touches the disk: called once the script has found nothing wrong with its input
+
+    def prepare_folder(self, repetition=0) -> Path:
+        """Make the folder of the k-th run and record in it what will be run: settings, versions, commit, changes."""
+        settled = self.settle(repetition)
         self.mkdir(settled['savepath'])
         self.get_commit()
         self.save(settled)

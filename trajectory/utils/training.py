@@ -18,6 +18,11 @@ COUNTERS = ('n_tokens', 'n_updates', 'n_epochs', 'n_batches', 'logged', 'seconds
 WINDOWS_NAMED = 16      # of a batch that went wrong
 
 
+def count_epochs(n_windows: int, n_epochs: int | None, n_epochs_ref: int) -> int:
+    """Epochs to train for: `n_epochs`, or in its absence `n_epochs_ref` for a million windows, in proportion."""
+    return int(1e6 / n_windows * n_epochs_ref) if n_epochs is None else n_epochs
+
+
 class Trainer:
     """Keeps the optimizer, the count of tokens and the order of the windows from one epoch to the next.
 

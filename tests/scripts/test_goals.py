@@ -1,0 +1,138 @@
+"""Goals from end to end: walks are recorded in a maze, a model learns from them where goals are, and plans to reach them."""
+import json
+import sys
+
+import imageio.v3 as imageio
+import numpy as np
+import pytest
+
+pytest.importorskip('gymnasium_robotics', reason='needs gymnasium-robotics (pip install -e .[robotics])')
+
+from scripts import collect
+from tests.scripts.test_train_and_plan import TINY_MODEL, start
+from trajectory import utils
+from trajectory.datasets import GoalDataset, load_environment
+from trajectory.datasets.hdf5 import read_episodes, read_metadata
+from trajectory.models import ConditionalGPT
+from trajectory.utils.pretrained import TrainedModel
+
+TINY_PLAN = ('--horizon', '3', '--beam_width', '2', '--max_context_transitions', '2', '--max_episode_steps', '20',
+             '--renderer', 'Maze2dRenderer', '--vis_freq', '10', '--device', 'cpu')
+
+
+def record(path, *flags):
+    """Run scripts/collect.py as the command line would, in this process."""
+    given, sys.argv = sys.argv, ['scripts/collect.py', '--robot', 'maze2d-umaze-v1', '--savepath', str(path), *flags]
+    try:
+        utils.run(collect.main, collect.Parser, experiment=None)
+    finally:
+        sys.argv = given
+
+
+@pytest.fixture(scope='module')
+def walks(tmp_path_factory):
+    path = tmp_path_factory.mktemp('walks') / 'walks.hdf5'
+    record(path, '--n_transitions', '3000')
+    return path
+
+
+@pytest.fixture(scope='module')
+def logbase(walks, tmp_path_factory):
+    """The folder of two runs: one that is told of goals, and one that is not."""
+    logbase = tmp_path_factory.mktemp('logs')
+    flags = ('--dataset', 'walks', '--dataset_path', walks, '--logbase', logbase, *TINY_MODEL, '--step', '5')
+    start('train', *flags, '--goal_conditioned', 'True', '--exp_name', 'gpt/goals')
+    start('train', *flags, '--exp_name', 'gpt/plain')
+    return logbase
+
+
+def plan(logbase, *flags):
+    start('plan', '--dataset', 'walks', '--logbase', logbase, *TINY_PLAN, *flags)
+    return next(logbase.glob('walks/plans/**/0'))
+
+# -------------------------------- recording ------------------------------- #
+
+def test_a_walk_goes_from_place_to_place_and_ends_at_rest(walks):
+    columns = read_episodes(walks)
+    env = load_environment('maze2d-umaze-v1')
+    ends = np.flatnonzero(columns['timeouts'])
+    assert not columns['terminals'].any()
+    assert len(ends) > 5
+    assert np.diff(ends).max() <= env.max_episode_steps
+    starts, arrivals = columns['observations'][ends[:-1] + 1], columns['observations'][ends[:-1]]
+    assert (np.linalg.norm(arrivals[:, 2:], axis=1) <= 0.2).mean() > 0.8
+    assert len(np.unique(arrivals[:, :2].round(), axis=0)) > 3
+    assert np.linalg.norm(starts[:, :2] - arrivals[:, :2], axis=1).mean() > 1
+    assert read_metadata(walks)['env'] == 'maze2d-umaze-v1'
+
+
+def test_what_was_recorded_is_what_the_maze_does(walks):
+    columns = read_episodes(walks)
+    env = load_environment('walks', walks)
+    env.reset(seed=0)
+    for row in np.flatnonzero(~columns['timeouts'])[100:200]:
+        env.set_state(*np.split(columns['observations'][row].astype(float), 2))
+        observation, reward, *_ = env.step(columns['actions'][row])
+        np.testing.assert_allclose(observation, columns['observations'][row + 1], atol=1e-4)
+        assert reward == columns['rewards'][row]
+
+
+def test_equal_commands_record_equal_walks(walks, tmp_path):
+    record(tmp_path / 'again.hdf5', '--n_transitions', '500')
+    np.testing.assert_array_equal(read_episodes(tmp_path / 'again.hdf5')['observations'],
+                                  read_episodes(walks)['observations'][:500])
+
+# -------------------------------- planning -------------------------------- #
+
+def test_a_run_is_told_of_goals_where_it_is_asked_to_be(logbase):
+    trained = TrainedModel.from_run(logbase, 'walks', 'gpt/goals')
+    assert isinstance(trained.model, ConditionalGPT)
+    assert trained.data._class is GoalDataset
+    assert trained.data['step'] == 5
+
+
+@pytest.mark.parametrize('run', ['goals', 'plain'])
+def test_goals_are_drawn_held_to_and_pictured(logbase, run, tmp_path):
+    start('plan', '--dataset', 'walks', '--logbase', logbase, '--gpt_loadpath', f'gpt/{run}', *TINY_PLAN,
+          '--goal', 'random', '--n_episodes', '2', '--prefix', f'plans/{run}/')
+    folder = next(logbase.glob(f'walks/plans/{run}/*'))
+    first, second = (json.loads((folder / k / 'rollout.json').read_text()) for k in '01')
+    assert first['goal'] != second['goal']
+    assert (first['score'], first['step']) == (None, 20)
+    assert first['success'] in (True, False)
+    assert {file.name for file in (folder / '0').glob('*.png')} == {'0_plan.png', '10_plan.png', 'rollout.png'}
+    picture = imageio.imread(folder / '0' / 'rollout.png').astype(int)
+    for color in ((255, 215, 0), (255, 127, 14), (44, 160, 44), (153, 153, 153)):   # goal, plans, start, walls
+        assert (np.abs(picture - color) < 3).all(axis=-1).sum() > 5
+
+
+def test_without_a_random_goal_the_mazes_own_is_scored(logbase):
+    start('plan', '--dataset', 'walks', '--logbase', logbase, '--gpt_loadpath', 'gpt/goals', *TINY_PLAN,
+          '--prefix', 'plans/own/')
+    rollout = json.loads(next(logbase.glob('walks/plans/own/*/0/rollout.json')).read_text())
+    assert rollout['goal'] == [1, 1]
+    assert rollout['score'] == pytest.approx((rollout['return'] - 23.85) / (161.86 - 23.85))
+
+
+def test_a_look_during_training_reaches_for_the_mazes_own_goal(walks, tmp_path):
+    start('train', '--dataset', 'walks', '--dataset_path', walks, '--logbase', tmp_path, *TINY_MODEL, '--step', '5',
+          '--goal_conditioned', 'True', '--eval_every', '1', '--eval_steps', '10')
+    rows = [json.loads(line) for line in (tmp_path / 'walks/gpt/azure/metrics.jsonl').read_text().splitlines()]
+    assert np.isfinite(rows[-1]['return'])
+
+
+@pytest.mark.parametrize(('flags', 'message'), [
+    (('--goal', 'near'), "argument --goal: expected own or random, got 'near'"),
+])
+def test_goals_that_are_none_are_refused(logbase, capfd, flags, message):
+    with pytest.raises(SystemExit) as exit_:
+        plan(logbase, '--gpt_loadpath', 'gpt/goals', *flags)
+    assert exit_.value.code == 2
+    assert message in capfd.readouterr().err
+
+
+def test_a_robot_without_goals_is_given_none(capfd):
+    with pytest.raises(SystemExit) as exit_:
+        start('plan', '--dataset', 'hopper-mixed-ppo', '--goal', 'random', '--logbase', 'absent')
+    assert exit_.value.code == 2
+    assert 'Hopper-v4 has no goals to reach.\n  Leave out --goal' in capfd.readouterr().err
