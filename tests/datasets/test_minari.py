@@ -1,6 +1,7 @@
 """Minari's data sets, created through Minari itself: what was recorded is learned from, and planned in where it was."""
 import json
 import sys
+import warnings
 
 import gymnasium
 import numpy as np
@@ -18,8 +19,6 @@ from trajectory.datasets.recovery import describe_source
 from trajectory.utils.errors import InputError
 
 NAME = 'minari:test/hopper/random-v0'
-# while a test creates a data set
-pytestmark = pytest.mark.filterwarnings('ignore:`eval_env` is set to None', 'ignore:env_spec is None')
 
 
 @pytest.fixture
@@ -59,10 +58,12 @@ def create(env, name=NAME, episodes=None, with_env=True, **metadata):
     episodes = record(env) if episodes is None else episodes
     if not with_env:
         metadata.update(observation_space=env.observation_space, action_space=env.action_space)
-    minari.create_dataset_from_buffers(
-        name.removeprefix('minari:'), episodes, env=env if with_env else None,
-        algorithm_name='random', author='nobody', author_email='nobody@localhost', code_permalink='none',
-        description='random actions', requirements=['gymnasium'], **metadata)
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')     # it advises to name another environment to evaluate in
+        minari.create_dataset_from_buffers(
+            name.removeprefix('minari:'), episodes, env=env if with_env else None, algorithm_name='random',
+            author='nobody', author_email='nobody@localhost', code_permalink='none', description='random actions',
+            requirements=['gymnasium'], **metadata)
     return episodes
 
 
