@@ -32,7 +32,7 @@ class Episode:
         self.hold = hold
         self.ends_at_goal = goal == 'random'
         if self.ends_at_goal and not env.has_goals:
-            raise InputError(f'{env.id} has no goals to reach.\n  Leave out --goal, or plan in a maze: maze2d-medium-v1.')
+            raise InputError(f'{env.id} has no goals to reach.\n  Leave out --goal, or plan in a maze.')
         first, info = env.reset(seed=seed, options={'goal': goal})
         self.observation = preprocess_fn(first)
         self.observations = [first]
