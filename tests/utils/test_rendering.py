@@ -8,6 +8,7 @@ import imageio.v3 as imageio
 import numpy as np
 import pytest
 
+from trajectory.datasets import load_environment
 from trajectory.datasets.environments import make_environment
 from trajectory.utils.errors import InputError
 from trajectory.utils.rendering import (
@@ -317,6 +318,100 @@ def test_a_path_grows_frame_by_frame_in_a_view_that_stays():
     assert frames.shape == (4, 64, 64, 3)
     drawn = (frames < 250).any(axis=-1).sum(axis=(1, 2))
     assert (np.diff(drawn) > 0).all()
+
+# ------------------------- real mazes and kitchens ------------------------ #
+
+@pytest.fixture
+def load():
+    """Loads one of D4RL's mazes or kitchens, where they can be simulated."""
+    pytest.importorskip('gymnasium_robotics', reason='needs gymnasium-robotics (pip install -e .[robotics])')
+    return load_environment
+
+
+def acted(env, actions):
+    """An environment that was acted in.    returns : observations, states"""
+    observations, states = [env.reset(seed=0)[0]], [env.state_vector()]
+    for action in actions:
+        observations.append(env.step(action)[0])
+        states.append(env.state_vector())
+    return np.array(observations), np.array(states)
+
+
+def middle_of(picture, color):
+    """[ row, column ]  the middle of what has this colour, as shares of the picture."""
+    return np.argwhere((np.abs(picture.astype(int) - color) < 3).all(axis=-1)).mean(axis=0) / len(picture)
+
+
+def where(env, place):
+    """[ row, column ]  where a place is in the picture of a maze, all walls of which are in view."""
+    low, high = env.walls.min(axis=0) - env.wall_side / 2, env.walls.max(axis=0) + env.wall_side / 2
+    x, y = 0.5 + (place - (low + high) / 2) / (1.1 * (high - low).max())        # matplotlib leaves a margin
+    return np.array([1 - y, x])
+
+
+@pytest.mark.parametrize(('name', 'renderer'), [('maze2d-large-v1', 'Maze2dRenderer'),
+                                                ('antmaze-large-play-v2', 'AntMazeRenderer')])
+def test_a_real_maze_is_a_picture_with_walls_goal_plan_and_path(load, name, renderer, tmp_path):
+    env = load(name)
+    actions = np.tile(np.linspace(-1, 1, env.action_space.shape[0]), (60, 1))
+    observations, states = acted(env, actions)
+    renderer = make_renderer(renderer, env)
+    renderer.render_plan(tmp_path / '0_plan', imagine(observations, actions), states[0])
+    elsewhere = observations.copy()
+    elsewhere[:, 1] += np.linspace(0, env.wall_side, len(elsewhere))
+    renderer.render_plan(tmp_path / '1_plan', imagine(elsewhere, actions), states[0])
+    renderer.render_rollout(tmp_path / 'rollout', states)
+
+    picture = imageio.imread(tmp_path / 'rollout.png')
+    for cell in env.cells:
+        row, column = (where(env, cell) * DIM).astype(int)
+        assert not is_wall(picture)[row, column]
+    for wall in env.walls:
+        row, column = (where(env, wall) * DIM).astype(int)
+        assert is_wall(picture)[row, column]
+    np.testing.assert_allclose(middle_of(picture, (255, 215, 0)), where(env, env.goal), atol=0.02)        # a star
+    np.testing.assert_allclose(middle_of(picture, (44, 160, 44)), where(env, states[0, :2]), atol=0.02)   # start
+    assert middle_of(picture, (255, 127, 14))[0] < where(env, states[0, :2])[0]                         # a plan north
+    beside = imageio.imread(tmp_path / '0_plan.png')
+    assert beside.shape == (DIM, 2 * DIM, 3)
+    difference = beside[:, :DIM].astype(int) - beside[:, DIM:]
+    assert (np.abs(difference).max(axis=-1) > 60).mean() < 0.01     # a perfect plan leads where it is imagined to
+
+
+@drawing
+def test_a_real_kitchen_is_filmed_and_its_plan_beside_what_happens(load, tmp_path):
+    env = load('kitchen-mixed-v0')
+    actions = np.tile(np.linspace(-1, 1, 9), (8, 1))
+    observations, states = acted(env, actions)
+    renderer = make_renderer('KitchenRenderer', env)
+    frames = renderer.renders(observations)
+    assert frames.shape == (9, DIM, DIM, 3)
+    assert frames.std() > 40
+    np.testing.assert_array_equal(frames, renderer.renders(observations[:, :30]))       # the goal is not drawn
+    moved = (np.abs(frames[0].astype(int) - frames[-1]).max(axis=-1) > 30).mean()
+    assert 0.005 < moved < 0.3                                                          # the robot, not the kitchen
+    microwave = states[0].copy()
+    microwave[22] = -0.75
+    opened = np.argwhere(np.abs(renderer.render(states[0]).astype(int) - renderer.render(microwave)).max(axis=-1) > 30)
+    assert len(opened) > 200
+    assert opened[:, 1].mean() < DIM / 2                                                # it stands on the left
+
+    np.testing.assert_array_equal(env.state_vector(), states[-1])
+    draws = env.robot.np_random.bit_generator.state
+    renderer.render_plan(tmp_path / '0_plan.mp4', imagine(observations[:, :30], actions), states[0])
+    assert env.robot.np_random.bit_generator.state == draws
+    np.testing.assert_array_equal(env.state_vector(), states[-1])
+    imagined, happened = np.split(imageio.imread(tmp_path / '0_plan.mp4').astype(int), 2, axis=2)
+    assert np.abs(imagined - happened).mean() < 6
+
+
+@drawing
+def test_an_ant_in_a_maze_is_filmed_where_it_is(load):
+    env = load('antmaze-umaze-v0')
+    _, states = acted(env, np.zeros((2, 8)))
+    renderer = make_renderer('Renderer', env)
+    renderer.render(states[-1])
+    np.testing.assert_allclose(renderer.data.qpos, env.robot.data.qpos)
 
 # --------------------------------- calls ---------------------------------- #
 

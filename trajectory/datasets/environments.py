@@ -35,6 +35,7 @@ class OfflineEnvironment(gymnasium.Wrapper):
     """
 
     data_source: str | None = None
+    shift: np.ndarray | float = 0.0     # of its x and y, from those of the simulation
     goal: np.ndarray | None = None
     walls: np.ndarray | None = None
     wall_side: float | None = None

@@ -83,7 +83,7 @@ class Maze(OfflineEnvironment):
         self.places = np.argwhere(~is_wall)                                 # rows and columns
         self.cells, self.walls = self.to_xy(self.places), self.to_xy(np.argwhere(is_wall))
         self.wall_side = float(self.unwrapped.maze.maze_size_scaling)
-        self._shift = self.to_xy((np.array(is_wall.shape) - 1) / 2)         # of what is its origin, the map's middle
+        self.shift = self.to_xy((np.array(is_wall.shape) - 1) / 2)         # of what is its origin, the map's middle
         self._rewards_nearness = '-dense-' in id
         self._is_own_goal = True
         self.observation_space = gymnasium.spaces.Box(-np.inf, np.inf, self.state_vector().shape)
@@ -94,7 +94,7 @@ class Maze(OfflineEnvironment):
         rng = self.unwrapped.np_random
         self._is_own_goal = (options or {}).get('goal') != 'random'
         self.goal = self._own_goal(rng) if self._is_own_goal else self.random_place(rng)
-        self.unwrapped.goal = self.goal - self._shift
+        self.unwrapped.goal = self.goal - self.shift
         self.unwrapped.update_target_site_pos()
         self.set_state(*self._start(rng))
         return self.observe(), {'success': self._is_there()}
@@ -107,12 +107,12 @@ class Maze(OfflineEnvironment):
 
     def state_vector(self) -> np.ndarray:
         state = self.robot.state_vector()
-        state[:2] += self._shift
+        state[:2] += self.shift
         return state
 
     def set_state(self, qpos: np.ndarray, qvel: np.ndarray) -> None:
         shifted = np.array(qpos, dtype=float)
-        shifted[:2] -= self._shift
+        shifted[:2] -= self.shift
         self.robot.set_state(shifted, np.asarray(qvel))
 
     def observe(self) -> np.ndarray:

@@ -176,6 +176,7 @@ class Renderer(DebugRenderer):
         import mujoco
 
         states = self.to_states(observations)
+        states[:, :2] -= self.env.shift
         film = self._film(dim or self.dim)
         frames = np.empty((len(states), film.height, film.width, 3), dtype=np.uint8)
         for state, frame in zip(states, frames, strict=True):
