@@ -3,6 +3,7 @@
 Observations and actions must be rows of numbers (`Box`); dictionaries of them, as mazes and kitchens have, are refused.
 """
 import os
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -84,7 +85,8 @@ def _open(name):
               f'here: {_folder(id)};\n  or set MINARI_DATASETS_PATH to the folder that holds it.')
     try:
         parse_dataset_id(id)
-        with alone(_folder(id), name, remedy):
+        is_fixed = _folder(id).exists() and not os.access(_folder(id).parent, os.W_OK)      # nobody is fetching it
+        with nullcontext() if is_fixed else alone(_folder(id), name, remedy):
             dataset = minari.load_dataset(id, download=True)
     except InputError:
         raise

@@ -54,6 +54,7 @@ def download(url: str | Sequence[str], path: Path, *, what: str, remedy: str, n_
     with alone(path, what, remedy):
         for address in [] if path.exists() else [url] if isinstance(url, str) else url:
             source = _Source(address, part, n_bytes, sha256, check, pause, timeout, progress)
+            log.info('fetching %s from %s', path.name, address)
             try:
                 source.fetch_right()
                 _notes(part).unlink(missing_ok=True)
@@ -188,11 +189,10 @@ class _Source:
         except OSError as error:
             raise cannot_write(self.part, error) from error
         bar = Progress if self.progress and n_all else Silent
-        with file, bar(-(-(n_all or 1) // CHUNK), name='MiB') as report:
+        with file, bar(-(-(n_all or 1) // CHUNK), name='MiB', done=n_had // CHUNK) as report:
             if n_all is not None and n_all - n_had > n_free:
                 raise InputError(f'{n_all - n_had:,} bytes are to come, and the disk of {self.part.parent} has '
                                  f'{n_free:,} free.\n  Make room, or choose another folder.')
-            report.update(n=n_had // CHUNK)
             while (n_all is None or n_had < n_all) and (piece := answer.read1(CHUNK)):
                 try:
                     file.write(piece)
