@@ -39,7 +39,7 @@ def test_episodes_are_counted_and_scored(tmp_path):
 
 def test_ranges_are_of_each_column_and_a_constant_has_no_deviation(tmp_path):
     columns = episodes()
-    columns['observations'][:, 4] = 0.1     # whose mean, in doubles, is another number
+    columns['observations'][:, 4] = 0.1
     columns['actions'][:, 1] = np.linspace(-1, 0.5, 12)
     ranges = {name: numbers for name, *numbers in inspect(tmp_path, columns, env='Hopper-v4').ranges()}
     assert len(ranges) == 11 + 3 + 3

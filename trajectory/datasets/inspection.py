@@ -49,9 +49,7 @@ class Inspection:
                 column = column[np.isfinite(column)].astype(np.float64)
                 label = f'{name}[{place}]' if values.ndim == 2 else name
                 if len(column):
-                    # a mean may round away from a constant, and a deviation from 0
-                    deviation = column.std() if column.min() < column.max() else 0.0
-                    rows.append((label, column.min(), column.mean(), column.max(), deviation))
+                    rows.append((label, column.min(), column.mean(), column.max(), column.std()))
         return rows
 
 
