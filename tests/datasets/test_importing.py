@@ -46,6 +46,11 @@ def test_a_list_of_episodes_is_laid_end_to_end(tmp_path, names):
     assert rows(found['timeouts']) == [2, 8, 14, 20, 26, 32]
 
 
+def test_numbers_may_be_padded(tmp_path):
+    padded = {f'{name}_{k:03}': value for k in (9, 10) for name, value in episode(2, 2 * k).items()}
+    np.testing.assert_array_equal(imported(tmp_path, padded)['rewards'], [18, 19, 20, 21])
+
+
 def test_an_episode_may_bring_its_last_observation_and_one_word_for_its_end(tmp_path):
     one, other = episode(4), episode(2, 4)
     one['observations'] = np.concatenate([one['observations'], [[-1, -1]]])

@@ -82,7 +82,9 @@ def _rename(name):
     """The name of a column, numbered or not, in D4RL's words; None for what is not read."""
     stem, number = (name, '') if name in KNOWN | ALIASES.keys() else name.rpartition('_')[::2]
     stem = ALIASES.get(stem, stem)
-    return None if stem not in KNOWN or not (number or '0').isdecimal() else f'{stem}_{number}' if number else stem
+    if stem not in KNOWN or not (number or '0').isdecimal():
+        return None
+    return f'{stem}_{int(number)}' if number else stem
 
 
 def _strip(arrays, number):

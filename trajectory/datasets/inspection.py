@@ -6,7 +6,7 @@ import numpy as np
 
 from trajectory.datasets.catalogue import d4rl_catalogue
 from trajectory.datasets.d4rl import load_environment
-from trajectory.datasets.hdf5 import Violation, read_metadata, survey
+from trajectory.datasets.hdf5 import Violation, survey
 from trajectory.datasets.preprocessing import get_preprocess_fn
 from trajectory.datasets.sequence import check_widths, find_path_lengths
 from trajectory.utils.errors import InputError
@@ -22,7 +22,6 @@ class Inspection:
     """What a file holds.
 
     columns    : of those that can be read, the values
-    metadata   : what the file says of itself
     env        : the environment it was recorded in, where one can be made
     lengths, returns, scores : [ episodes ]; None where the columns do not tell
     violations : what keeps the file from being learned from
@@ -30,7 +29,6 @@ class Inspection:
     """
 
     columns: dict[str, np.ndarray]
-    metadata: dict[str, str]
     env: object | None
     lengths: np.ndarray | None
     returns: np.ndarray | None
@@ -60,7 +58,6 @@ def inspect_file(path: str | Path, name: str | None = None) -> Inspection:
     """
     path = Path(path)
     columns, violations = survey(path)
-    metadata = read_metadata(path)
     remarks, env = [], None
     try:
         env = load_environment(name or _name_of(path), path)
@@ -82,7 +79,7 @@ def inspect_file(path: str | Path, name: str | None = None) -> Inspection:
         if env is not None and env.get_normalized_score(0.0) is not None:
             scores = env.get_normalized_score(returns)
         remarks += _describe_ends(fell, clock, lengths)
-    return Inspection(columns, metadata, env, lengths, returns, scores, violations, remarks)
+    return Inspection(columns, env, lengths, returns, scores, violations, remarks)
 
 
 def _name_of(path):
