@@ -118,7 +118,7 @@ class Plan:
     n_episodes: Flag[int, 'episodes to plan; episode k gets seed + k and folder suffix + k'] = 1
     max_episode_steps: Flag[int | None, 'steps to cut an episode at; None: the limit it has'] = None
     goal: Flag[
-        Literal['own', 'random'], 'where to go in a maze: its own goal, or one drawn for each episode, which ends there'
+        Literal['own', 'random'], 'in a maze: its own goal, or one drawn for each episode, which ends there'
     ] = 'own'
     renderer: Flag[
         Literal['Renderer', 'DebugRenderer', 'KitchenRenderer', 'AntMazeRenderer', 'Maze2dRenderer'] | None,
@@ -150,11 +150,13 @@ hopper_mixed_ppo = {
     'plan': dict(gpt_loadpath='gpt/bundled', horizon=5, beam_width=16, max_context_transitions=3),
 }
 
-# Of scripts/collect.py: a window of a hundred steps spans two metres, and its actions are held for ten.
+# Walks of scripts/collect.py through a maze. Ten steps lie between the two transitions of a window, for which its
+# actions are held; a plan begins with the observation alone, as what was done before says too well what is done next.
 maze2d_medium_waypoints = {
-    'train': dict(step=10, n_layer=2, n_head=2, batch_size=128, learning_rate=1e-3, n_epochs=8, embd_pdrop=0.0,
-                  resid_pdrop=0.0, attn_pdrop=0.0),
-    'plan': dict(horizon=8, beam_width=4, renderer='Maze2dRenderer'),
+    'train': dict(step=10, subsampled_sequence_length=2, N=40, discretizer='UniformDiscretizer', n_layer=2, n_head=2,
+                  batch_size=128, learning_rate=1.5e-3, n_epochs=2, n_saves=2, embd_pdrop=0.0, resid_pdrop=0.0,
+                  attn_pdrop=0.0),
+    'plan': dict(horizon=5, beam_width=4, max_context_transitions=2, prefix_context=False, renderer='Maze2dRenderer'),
 }
 
 # What changes in these is what the published results were made with.

@@ -27,7 +27,7 @@ old = pytest.mark.skipif(bool(missing()), reason=missing())
 
 def test_where_it_is_not_installed_the_remedy_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, 'gym', None)
-    with pytest.raises(InputError, match=r'--backend d4rl cannot make hopper-medium-v2 (.|\n)*environment.yml'):
+    with pytest.raises(InputError, match=r'cannot make hopper-medium-v2 here: (.|\n)*environment.yml says how'):
         load_environment('hopper-medium-v2', backend='d4rl')
 
 

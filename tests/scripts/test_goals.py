@@ -1,4 +1,4 @@
-"""Goals from end to end: walks are recorded in a maze, a model learns from them where goals are, and plans to reach them."""
+"""Goals from end to end: walks through a maze are recorded, learned from, and planned like."""
 import json
 import sys
 
