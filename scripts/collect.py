@@ -248,12 +248,16 @@ def rollouts(env, act, n_transitions, seed):
 
 
 def walks(env, n_transitions, seed):
-    """Walk through a maze, from random places to others, until the count is full; an episode ends on arrival."""
+    """Walk through a maze, from random places to others; an episode ends on arrival.
+
+    At most `n_transitions` steps: the last walk is left out if it does not end, for then nothing says where it went.
+    """
     controller = WaypointController(env.cells, np.random.default_rng(seed))
     columns = {name: [] for name in COLUMNS}
+    n_walked = 0    # steps of the walks that ended
     with utils.Progress(n_transitions, name='walking') as progress:
         while len(columns['rewards']) < n_transitions:
-            observation, _ = env.reset(seed=seed if not columns['rewards'] else None)
+            observation, _ = env.reset(seed=None if columns['rewards'] else seed)
             controller.head_for(env.random_place(controller.rng))
             over = False
             while not over and len(columns['rewards']) < n_transitions:
@@ -265,7 +269,11 @@ def walks(env, n_transitions, seed):
                     columns[name].append(value)
                 observation = following
                 progress.update()
-    return {name: np.array(column) for name, column in columns.items()}
+            n_walked = len(columns['rewards']) if over else n_walked
+    if not n_walked:
+        raise InputError(f'{n_transitions} steps are too few for one walk through {env.id}.\n'
+                         '  Pass --n_transitions 10000, say.')
+    return {name: np.array(column[:n_walked]) for name, column in columns.items()}
 
 
 def replayed(buffer, n_steps, n_transitions):

@@ -53,6 +53,7 @@ def test_a_walk_goes_from_place_to_place_and_ends_at_rest(walks):
     ends = np.flatnonzero(columns['timeouts'])
     assert not columns['terminals'].any()
     assert len(ends) > 5
+    assert ends[-1] == len(columns['rewards']) - 1
     assert np.diff(ends).max() <= env.max_episode_steps
     starts, arrivals = columns['observations'][ends[:-1] + 1], columns['observations'][ends[:-1]]
     assert (np.linalg.norm(arrivals[:, 2:], axis=1) <= 0.2).mean() > 0.8
@@ -73,9 +74,21 @@ def test_what_was_recorded_is_what_the_maze_does(walks):
 
 
 def test_equal_commands_record_equal_walks(walks, tmp_path):
-    record(tmp_path / 'again.hdf5', '--n_transitions', '500')
-    np.testing.assert_array_equal(read_episodes(tmp_path / 'again.hdf5')['observations'],
-                                  read_episodes(walks)['observations'][:500])
+    record(tmp_path / 'again.hdf5', '--n_transitions', '800')
+    again, columns = read_episodes(tmp_path / 'again.hdf5'), read_episodes(walks)
+    n_walked = len(again['rewards'])
+    assert 500 <= n_walked <= 800
+    assert again['timeouts'][-1]        # what did not end is left out
+    for name, column in again.items():
+        np.testing.assert_array_equal(column, columns[name][:n_walked])
+
+
+def test_steps_that_are_too_few_for_a_walk_are_refused(tmp_path, capfd):
+    with pytest.raises(SystemExit) as exit_:
+        record(tmp_path / 'short.hdf5', '--n_transitions', '3')
+    assert exit_.value.code == 2
+    assert 'collect.py: error: 3 steps are too few for one walk' in capfd.readouterr().err
+    assert not list(tmp_path.iterdir())
 
 # -------------------------------- planning -------------------------------- #
 
