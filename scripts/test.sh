@@ -4,4 +4,4 @@ set -euo pipefail
 source "$(dirname "$0")/venv.sh"
 install test,collect
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} MUJOCO_GL=${MUJOCO_GL:-egl}  # many small models: one thread is fastest
-exec "$VENV/bin/python" -m pytest "$@"
+exec "$VENV/bin/python" -m pytest -n auto --dist loadfile "$@"      # a process a core
