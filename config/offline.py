@@ -148,8 +148,8 @@ hopper_mixed_ppo = {
 # Walks of scripts/collect.py through a maze. Ten steps lie between the two transitions of a window, for which its
 # actions are held; a plan begins with the observation alone, as what was done before says too well what is done next.
 maze2d_medium_waypoints = {
-    'train': dict(step=10, subsampled_sequence_length=2, N=40, discretizer='UniformDiscretizer', n_layer=2, n_head=2,
-                  batch_size=128, learning_rate=1.5e-3, n_epochs=2, n_saves=2, embd_pdrop=0.0, resid_pdrop=0.0,
+    'train': dict(step=10, subsampled_sequence_length=2, N=24, discretizer='UniformDiscretizer', n_layer=2,
+                  batch_size=128, learning_rate=1e-3, n_epochs=2, n_saves=2, embd_pdrop=0.0, resid_pdrop=0.0,
                   attn_pdrop=0.0),
     'plan': dict(horizon=5, beam_width=4, max_context_transitions=2, prefix_context=False, renderer='Maze2dRenderer'),
 }
