@@ -106,8 +106,8 @@ def main(args):
                     episodes[k].take(sequence)
             for k in live:
                 if step % args.vis_freq == 0:
-                    renderers[k].render_plan(folders[k] / f'{step}_plan.mp4', np.repeat(episodes[k].plan, hold, axis=0),
-                                             episodes[k].states[-1])
+                    imagined = np.repeat(episodes[k].imagined(), hold, axis=0)
+                    renderers[k].render_plan(folders[k] / f'{step}_plan.mp4', imagined, episodes[k].states[-1])
                 episodes[k].act(extract_actions(episodes[k].plan, gpt.observation_dim, gpt.action_dim, t=0))
                 if episodes[k].over:
                     utils.write_json(folders[k] / 'rollout.json', {

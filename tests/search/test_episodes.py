@@ -100,6 +100,11 @@ def test_stop_tokens_are_counted_and_acted_on_as_the_last_bin():
     episode.take(sequence)
     assert episode.stop_tokens == episode.summary()['stop_tokens'] == 4
     assert np.isfinite(episode.plan).all()
+    assert len(episode.imagined()) == 2     # of what comes after it, nothing is drawn
+    episode.act(np.zeros(3))
+    assert len(episode.imagined()) == 1
+    episode.act(np.zeros(3))
+    assert len(episode.imagined()) == 1     # but one transition always is
 
 
 def test_an_episode_ends_when_the_robot_falls():

@@ -39,6 +39,7 @@ class Episode:
         self.states = [env.state_vector()]
         self.context = []
         self.plan = None            # [ H x D ], its remaining transitions as numbers
+        self.n_lasting = 0          # of them, before one says that the episode is over
         self.step = 0
         self.total_reward = 0.0
         self.stop_tokens = 0
@@ -60,8 +61,14 @@ class Episode:
 
     def take(self, sequence: Tensor) -> None:
         """Follow a new plan.    sequence : [ H x D ]  tokens"""
-        self.stop_tokens += int((sequence == self.discretizer.N).sum())
+        stops = sequence == self.discretizer.N
+        self.stop_tokens += int(stops.sum())
         self.plan = self.discretizer.reconstruct(sequence)
+        self.n_lasting = int((stops.any(dim=1).cumsum(dim=0) == 0).sum())
+
+    def imagined(self) -> np.ndarray:
+        """[ T x D ]  what the rest of the plan imagines, up to where it says that the episode is over."""
+        return self.plan[:max(1, self.n_lasting)]
 
     def act(self, action: np.ndarray) -> None:
         """Hold an action for its steps in the environment; the plan is one transition shorter after it."""
@@ -78,7 +85,7 @@ class Episode:
         self.context = update_context(self.context, self.discretizer, before, action, rewards[0],
                                       self.max_context_transitions)
         self.observation = self.preprocess_fn(observation)
-        self.plan = self.plan[1:]
+        self.plan, self.n_lasting = self.plan[1:], self.n_lasting - 1
         self.total_reward += sum(rewards)
 
     def summary(self) -> dict:
