@@ -66,7 +66,7 @@ def main(args):
         return discretizer.value_fn(probs, args.percentile)
 
     # ---------------------------- environments ---------------------------- #
-    hold = trained.data['step'] if trained.data else 1
+    hold = trained.data.get('step', 1) if trained.data else 1
     episodes = [
         Episode(open_environment(trained, args.dataset, args.backend), args.seed + k, discretizer,
                 get_preprocess_fn(source['environment']), device, args.max_context_transitions,
@@ -105,7 +105,7 @@ def main(args):
                 for k, sequence in zip(live, sequences, strict=True):
                     episodes[k].take(sequence)
             for k in live:
-                if step % args.vis_freq == 0:
+                if step % args.vis_freq < hold:
                     imagined = np.repeat(episodes[k].imagined(), hold, axis=0)
                     renderers[k].render_plan(folders[k] / f'{step}_plan.mp4', imagined, episodes[k].states[-1])
                 episodes[k].act(extract_actions(episodes[k].plan, gpt.observation_dim, gpt.action_dim, t=0))
@@ -115,7 +115,7 @@ def main(args):
                         'data_source': source['data_source'],
                     })
             mean_return = np.mean([episode.total_reward for episode in episodes])
-            progress.update({'return': float(mean_return), 'episodes': len(live)})
+            progress.update({'return': float(mean_return), 'episodes': len(live)}, n=hold)
         progress.stamp()
     seconds = time.perf_counter() - started
 
