@@ -8,7 +8,7 @@ setup(
     license='MIT',
     python_requires='>=3.10',
     packages=find_packages(exclude=('tests*', 'benchmarks*')),
-    package_data={'trajectory.datasets': ['*.tsv'], 'plotting': ['templates/*']},
+    package_data={'trajectory.environments': ['*.tsv'], 'plotting': ['templates/*']},
     install_requires=[
         'torch>=2.4',
         'numpy>=1.26',

@@ -19,11 +19,11 @@ import torch
 from plain import PlainGPT
 from torch.utils.flop_counter import FlopCounterMode
 
+from trajectory.datasets.discretization import QuantileDiscretizer
 from trajectory.models import GPT
 from trajectory.search import beam_plan
 from trajectory.search.graphs import Graphs
 from trajectory.utils import keep_freed_memory, resolve_device, set_threads
-from trajectory.utils.discretization import QuantileDiscretizer
 
 N = 100
 CONTEXT = 5

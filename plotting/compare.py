@@ -8,8 +8,8 @@ from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from pathlib import Path
 
 from plotting.read_results import is_number, load_result, mean_and_error
+from trajectory.storage.pretrained import read_source
 from trajectory.utils.errors import InputError
-from trajectory.utils.pretrained import read_source
 
 
 def compare(run: str | Path, plans: list[str | Path]) -> str:

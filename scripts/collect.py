@@ -23,11 +23,11 @@ from pathlib import Path
 import numpy as np
 
 from trajectory import utils
-from trajectory.datasets.catalogue import ROBOTS, is_task, reference_returns
 from trajectory.datasets.hdf5 import COLUMNS, write_episodes
-from trajectory.datasets.waypoints import WaypointController
+from trajectory.environments.catalogue import ROBOTS, is_task, reference_returns
+from trajectory.rollouts.waypoints import WaypointController
+from trajectory.storage.serialization import cannot_write
 from trajectory.utils.errors import InputError
-from trajectory.utils.serialization import cannot_write
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ class Parser(utils.Flags):
 def main(args):
     # ------------------------------- setup -------------------------------- #
     check(args)
-    from trajectory.datasets.environments import make_environment
+    from trajectory.environments.offline import make_environment
 
     walking = is_maze(args.robot)
     env = make_environment(args.robot, 'stock') if walking else make_environment(f'{ROBOTS[args.robot]}-v4',
@@ -148,7 +148,7 @@ def train(args, env, folder):
     from stable_baselines3.common.evaluation import evaluate_policy
     from stable_baselines3.common.monitor import Monitor
 
-    from trajectory.datasets.environments import make_environment
+    from trajectory.environments.offline import make_environment
 
     kind = getattr(stable_baselines3, args.agent)
     rows = folder / 'evaluations.json'

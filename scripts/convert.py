@@ -18,8 +18,8 @@ from typing import Literal
 
 from trajectory import utils
 from trajectory.datasets.recovery import published_data_recipe, recover
+from trajectory.storage.pretrained import TrainedModel, check_same, save_as
 from trajectory.utils.errors import InputError
-from trajectory.utils.pretrained import TrainedModel, check_same, save_as
 
 log = logging.getLogger(__name__)
 

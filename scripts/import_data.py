@@ -25,10 +25,10 @@ from typing import Literal
 
 from trajectory import utils
 from trajectory.datasets import get_preprocess_fn
-from trajectory.datasets.environments import make_environment
 from trajectory.datasets.hdf5 import write_episodes
 from trajectory.datasets.importing import import_episodes
 from trajectory.datasets.sequence import check_widths
+from trajectory.environments.offline import make_environment
 from trajectory.utils.errors import InputError
 
 

@@ -15,12 +15,12 @@ from trajectory import utils
 from trajectory.datasets import get_preprocess_fn
 from trajectory.datasets.d4rl import find_run
 from trajectory.datasets.recovery import open_environment, recover, save_beside
+from trajectory.rollouts.episode import Episode
+from trajectory.rollouts.evaluation import check_settings
 from trajectory.search import beam_plan, extract_actions, goal_plan
 from trajectory.search.core import check_plan
-from trajectory.search.episodes import Episode
-from trajectory.search.evaluation import check_settings
 from trajectory.search.graphs import Graphs
-from trajectory.utils.pretrained import TrainedModel
+from trajectory.storage.pretrained import TrainedModel
 
 log = logging.getLogger(__name__)
 

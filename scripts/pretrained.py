@@ -16,9 +16,9 @@ import tempfile
 from pathlib import Path, PurePosixPath
 
 from trajectory import utils
-from trajectory.datasets.catalogue import ROBOTS, VERSION
-from trajectory.utils.archives import unpack
-from trajectory.utils.download import download
+from trajectory.environments.catalogue import ROBOTS, VERSION
+from trajectory.storage.archives import unpack
+from trajectory.storage.download import download
 from trajectory.utils.errors import InputError
 
 log = logging.getLogger(__name__)

@@ -14,9 +14,9 @@ from trajectory import utils
 from trajectory.datasets import DiscretizedDataset, GoalDataset, load_environment
 from trajectory.datasets.recovery import describe_source
 from trajectory.models import GPT, ConditionalGPT
-from trajectory.search.evaluation import check_settings, plan_episodes
+from trajectory.rollouts.evaluation import check_settings, plan_episodes
+from trajectory.storage.limits import check_data_settings, check_model_settings
 from trajectory.utils.errors import InputError
-from trajectory.utils.limits import check_data_settings, check_model_settings
 
 log = logging.getLogger(__name__)
 

@@ -4,8 +4,8 @@ from typing import Annotated, get_args, get_origin, get_type_hints
 import pytest
 
 from config import offline
+from trajectory.cli.setup import check_block, reader
 from trajectory.utils import Parser
-from trajectory.utils.setup import check_block, reader
 
 PUBLISHED_TRAIN = dict(
     N=100, discount=0.99, step=1, subsampled_sequence_length=10, termination_penalty=-100,

@@ -10,7 +10,6 @@ import pytest
 
 from tests.support import golden, serve
 from trajectory.datasets import d4rl, load_environment
-from trajectory.datasets.catalogue import ROBOTS, d4rl_catalogue
 from trajectory.datasets.d4rl import (
     d4rl_folder,
     find_file,
@@ -20,6 +19,7 @@ from trajectory.datasets.d4rl import (
     suppress_output,
 )
 from trajectory.datasets.hdf5 import write_episodes
+from trajectory.environments.catalogue import ROBOTS, d4rl_catalogue
 from trajectory.utils.errors import InputError
 
 QUALITIES = ('random', 'medium', 'expert', 'medium-replay', 'medium-expert', 'full-replay')

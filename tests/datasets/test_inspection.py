@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from tests.datasets.test_hdf5 import recorded, write_raw
-from trajectory.datasets.catalogue import reference_returns
 from trajectory.datasets.hdf5 import write_episodes
 from trajectory.datasets.inspection import inspect_file
+from trajectory.environments.catalogue import reference_returns
 from trajectory.utils.errors import InputError
 
 

@@ -2,7 +2,6 @@
 import numpy as np
 import pytest
 
-from trajectory.datasets.catalogue import d4rl_catalogue
 from trajectory.datasets.preprocessing import (
     ant_preprocess_fn,
     dataset_preprocess_functions,
@@ -12,6 +11,7 @@ from trajectory.datasets.preprocessing import (
     preprocess_functions,
     vmap,
 )
+from trajectory.environments.catalogue import d4rl_catalogue
 from trajectory.utils.errors import InputError
 
 

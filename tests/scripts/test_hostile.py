@@ -21,8 +21,8 @@ from tests.support import GOLDEN
 from trajectory import utils
 from trajectory.datasets.hdf5 import write_episodes
 from trajectory.datasets.recovery import recover, save_beside
+from trajectory.storage.pretrained import save_as
 from trajectory.utils import Config, TrainedModel
-from trajectory.utils.pretrained import save_as
 
 pytest.importorskip('safetensors')
 
@@ -206,10 +206,11 @@ CASES = {
     'nested global': (*pickled(lambda _: recipe(named('trajectory.utils.config', 'Config.load'))),
                       "'trajectory.utils.config:Config.load'"),
     'global of a module of ours': (
-        *pickled(lambda _: recipe(named('trajectory.utils.config', 'importlib.import_module'))),
-        "'trajectory.utils.config:importlib.import_module'"),
-    'our own writer': (*pickled(lambda mark: recipe(called('trajectory.utils.serialization', 'write_json', str(mark)))),
-                       "'trajectory.utils.serialization:write_json'"),
+        *pickled(lambda _: recipe(named('trajectory.storage.config', 'importlib.import_module'))),
+        "'trajectory.storage.config:importlib.import_module'"),
+    'our own writer': (*pickled(lambda mark: recipe(called('trajectory.storage.serialization', 'write_json',
+                                                           str(mark)))),
+                       "'trajectory.storage.serialization:write_json'"),
     'another loader': (*pickled(lambda mark: recipe(called('torch', 'load', str(mark)))), "'torch:load'"),
     'an admitted class, called': (*pickled(lambda _: recipe(called(REFERENCE, 'SequenceDataset', 'hopper-medium-v2'))),
                                   "'str' object is not callable"),

@@ -8,8 +8,8 @@ import pytest
 
 from tests.scripts.test_train_and_plan import TINY_MODEL, TINY_PLAN, random_episodes, refused, start
 from tests.support import serve
-from trajectory.datasets.catalogue import d4rl_catalogue
 from trajectory.datasets.hdf5 import write_episodes
+from trajectory.environments.catalogue import d4rl_catalogue
 
 D4RL = 'hopper-medium-v2'
 MINARI = 'minari:test/hopper/random-v0'

@@ -13,8 +13,8 @@ import torch
 
 from scripts import plan, train
 from trajectory import utils
-from trajectory.datasets.environments import make_environment
 from trajectory.datasets.hdf5 import COLUMNS, write_episodes
+from trajectory.environments.offline import make_environment
 
 ROOT = Path(__file__).parents[2]
 N_STEPS = 300
@@ -305,7 +305,7 @@ def test_settings_never_stand_beside_an_earlier_result(logbase, monkeypatch):
     flags = ['--dataset', 'tiny', '--logbase', logbase, *TINY_PLAN, '--prefix', 'plans/twice/']
     start('plan', *flags)
     [result] = logbase.glob('tiny/plans/twice/*/0/rollout.json')
-    monkeypatch.setattr('trajectory.search.episodes.Episode.act', lambda *_: 1 / 0)
+    monkeypatch.setattr('trajectory.rollouts.episode.Episode.act', lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         start('plan', *flags, '--seed', '7')
     assert utils.load_args(result.parent).seed == 7

@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from tests.support import golden, make_gpt, state_of
+from trajectory.datasets.discretization import QuantileDiscretizer
 from trajectory.models import GPT, ConditionalGPT
 from trajectory.search import beam_plan, beam_search, goal_plan, sample_n
 from trajectory.search.sampling import get_logp, inverse_cdf
-from trajectory.utils.discretization import QuantileDiscretizer
 from trajectory.utils.errors import InputError
 
 

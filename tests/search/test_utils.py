@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from tests.support import golden
+from trajectory.datasets.discretization import QuantileDiscretizer
 from trajectory.search.utils import extract_actions, make_prefix, update_context
-from trajectory.utils.discretization import QuantileDiscretizer
 
 
 @pytest.fixture(scope='module')

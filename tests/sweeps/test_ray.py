@@ -15,8 +15,8 @@ import pytest
 
 from plotting import report, table
 from plotting.read_results import load_results
-from trajectory.datasets.environments import make_environment
 from trajectory.datasets.hdf5 import COLUMNS, write_episodes
+from trajectory.environments.offline import make_environment
 
 pytest.importorskip('ray', reason='pip install -e .[ray]')
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from trajectory.datasets.catalogue import ROBOTS, Record, d4rl_catalogue, is_task, robot_of
 from trajectory.datasets.hdf5 import check_readable, read_metadata
 from trajectory.datasets.minari import is_minari, load_minari_environment
-from trajectory.utils.download import download
+from trajectory.environments.catalogue import ROBOTS, Record, d4rl_catalogue, is_task, robot_of
+from trajectory.storage.download import download
 from trajectory.utils.errors import InputError
 
 BUNDLED = Path(__file__).parents[2] / 'data'  # recorded with scripts/collect.py
@@ -42,13 +42,13 @@ def load_environment(name: str, dataset_path: str | Path | None = None, backend:
 
     A file that names its environment (`metadata/env`) is taken at its word: with the physics it names
     (`metadata/physics`), or stock. A D4RL name means D4RL's physics, but for the mazes and kitchens, which are stock:
-    `trajectory/datasets/robotics.py` says how they differ.
+    `trajectory/environments/robotics.py` says how they differ.
     """
     if backend == 'd4rl':
-        from trajectory.datasets.old_stack import make_old_environment
+        from trajectory.environments.d4rl_gym import make_old_environment
 
         return make_old_environment(name, dataset_path)
-    from trajectory.datasets.environments import make_environment
+    from trajectory.environments.offline import make_environment
 
     if is_minari(name):
         if dataset_path is not None:

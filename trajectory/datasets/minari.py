@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from trajectory.datasets.hdf5 import COLUMNS, check_columns
-from trajectory.utils.download import alone
+from trajectory.storage.download import alone
 from trajectory.utils.errors import InputError
 
 PREFIX = 'minari:'
@@ -23,7 +23,7 @@ def is_minari(name: str) -> bool:
 
 def load_minari_environment(name: str):
     """The environment that a data set was recorded in, stock, with the settings it had.    name : `minari:<id>`"""
-    from trajectory.datasets.environments import make_environment
+    from trajectory.environments.offline import make_environment
 
     dataset = _open(name)
     spec = dataset.env_spec

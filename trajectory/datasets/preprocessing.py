@@ -3,7 +3,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from trajectory.datasets.catalogue import d4rl_catalogue, robot_of
+from trajectory.environments.catalogue import d4rl_catalogue, robot_of
 from trajectory.utils.errors import InputError
 
 ANT_DIMS = {'qpos without x and y': 13, 'qvel': 14, 'contact forces, always zero': 84}

@@ -8,10 +8,10 @@ import numpy as np
 from trajectory.datasets.d4rl import load_environment
 from trajectory.datasets.preprocessing import get_preprocess_fn
 from trajectory.datasets.sequence import DiscretizedDataset, check_widths
-from trajectory.utils.config import Config
+from trajectory.storage.config import Config
+from trajectory.storage.pretrained import TrainedModel, check_fit
+from trajectory.storage.serialization import write_json
 from trajectory.utils.errors import InputError
-from trajectory.utils.pretrained import TrainedModel, check_fit
-from trajectory.utils.serialization import write_json
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +56,7 @@ def recover(trained: TrainedModel, name: str, dataset_path=None) -> TrainedModel
 
 def open_environment(trained: TrainedModel, name: str, backend: str = 'mujoco'):
     """The environment that the model acts in.    name : of the data set it is asked for"""
-    from trajectory.datasets.environments import make_environment
+    from trajectory.environments.offline import make_environment
 
     source = trained.source
     try:

@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 
 from trajectory.datasets.d4rl import load_environment, qlearning_dataset_with_timeouts
+from trajectory.datasets.discretization import make_discretizer
 from trajectory.datasets.preprocessing import get_preprocess_fn, preprocess_dataset
-from trajectory.utils.discretization import make_discretizer
+from trajectory.storage.serialization import cannot_write, mkdir
 from trajectory.utils.errors import InputError
 from trajectory.utils.layout import TransitionLayout
-from trajectory.utils.serialization import cannot_write, mkdir
 
 
 def segment(observations: np.ndarray, terminals: np.ndarray, max_path_length: int):

@@ -8,11 +8,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import Literal, get_type_hints
 
+from trajectory.cli.setup import Flags
 from trajectory.sweeps import doodad, local, ray, slurm
 from trajectory.sweeps.description import Sweep, Variant, expand
 from trajectory.sweeps.work import Outcome
 from trajectory.utils.errors import InputError
-from trajectory.utils.setup import Flags
 
 log = logging.getLogger(__name__)
 

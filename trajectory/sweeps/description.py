@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 
+from trajectory.storage.serialization import get_latest_epoch, load_args, load_config, read_json
+from trajectory.training.trainer import count_epochs
 from trajectory.utils.errors import InputError
-from trajectory.utils.serialization import get_latest_epoch, load_args, load_config, read_json
-from trajectory.utils.training import count_epochs
 
 ROOT = Path(__file__).resolve().parents[2]      # of the code, which holds the scripts
 

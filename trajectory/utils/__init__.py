@@ -1,76 +1,45 @@
-"""The floor of the house: settings, recipes, files, progress; it knows no other room."""
-from .arrays import free_memory, normalize, peak_memory, resolve_device, set_device, to_device, to_img, to_np, to_torch
-from .checkpoints import Checkpoints, catch_signals, clear_run, find_checkpoint
-from .config import Config
-from .errors import InputError
-from .layout import TransitionLayout
-from .metrics import Metrics, need
-from .pretrained import TrainedModel
-from .progress import Progress, Silent
-from .rendering import make_renderer
-from .serialization import (
-    get_latest_epoch,
-    load_args,
-    load_config,
-    load_from_config,
-    load_model,
-    mkdir,
-    read_json,
-    remove_partials,
-    save_state,
-    write_atomically,
-    write_json,
+"""Errors, arrays, progress bars and timers; and the names that the reference offers here, loaded when first used."""
+import importlib
+
+from trajectory.utils.arrays import (
+    free_memory,
+    normalize,
+    peak_memory,
+    resolve_device,
+    set_device,
+    to_device,
+    to_img,
+    to_np,
+    to_torch,
 )
-from .setup import Flags, Parser, check_positive, check_share, keep_freed_memory, run, set_seed, set_threads, watch
-from .team import join_team
-from .timer import Timer
-from .training import Trainer, count_epochs
+from trajectory.utils.errors import InputError
+from trajectory.utils.layout import TransitionLayout
+from trajectory.utils.progress import Progress, Silent
+from trajectory.utils.timer import Timer
+
+ELSEWHERE = {
+    'trajectory.cli.setup': ('Flags', 'Parser', 'check_positive', 'check_share', 'keep_freed_memory', 'run', 'set_seed',
+                             'set_threads', 'watch'),
+    'trajectory.rendering.renderers': ('make_renderer',),
+    'trajectory.storage.checkpoints': ('Checkpoints', 'catch_signals', 'clear_run', 'find_checkpoint'),
+    'trajectory.storage.config': ('Config',),
+    'trajectory.storage.pretrained': ('TrainedModel',),
+    'trajectory.storage.serialization': (
+        'get_latest_epoch', 'load_args', 'load_config', 'load_from_config', 'load_model', 'mkdir', 'read_json',
+        'remove_partials', 'save_state', 'write_atomically', 'write_json'),
+    'trajectory.training.distributed': ('join_team',),
+    'trajectory.training.metrics': ('Metrics', 'need'),
+    'trajectory.training.trainer': ('Trainer', 'count_epochs'),
+}
+_MODULE_OF = {name: module for module, names in ELSEWHERE.items() for name in names}
 
 __all__ = [
-    'Checkpoints',
-    'Config',
-    'Flags',
-    'InputError',
-    'Metrics',
-    'Parser',
-    'Progress',
-    'Silent',
-    'Timer',
-    'TrainedModel',
-    'Trainer',
-    'TransitionLayout',
-    'catch_signals',
-    'check_positive',
-    'check_share',
-    'clear_run',
-    'count_epochs',
-    'find_checkpoint',
-    'free_memory',
-    'get_latest_epoch',
-    'join_team',
-    'keep_freed_memory',
-    'load_args',
-    'load_config',
-    'load_from_config',
-    'load_model',
-    'make_renderer',
-    'mkdir',
-    'need',
-    'normalize',
-    'peak_memory',
-    'read_json',
-    'remove_partials',
-    'resolve_device',
-    'run',
-    'save_state',
-    'set_device',
-    'set_seed',
-    'set_threads',
-    'to_device',
-    'to_img',
-    'to_np',
-    'to_torch',
-    'watch',
-    'write_atomically',
-    'write_json',
+    'InputError', 'Progress', 'Silent', 'Timer', 'TransitionLayout', 'free_memory', 'normalize', 'peak_memory',
+    'resolve_device', 'set_device', 'to_device', 'to_img', 'to_np', 'to_torch', *_MODULE_OF,
 ]
+
+
+def __getattr__(name):
+    if name in _MODULE_OF:
+        return getattr(importlib.import_module(_MODULE_OF[name]), name)
+    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

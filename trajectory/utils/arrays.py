@@ -4,7 +4,7 @@ import sys
 import numpy as np
 import torch
 
-from .errors import InputError
+from trajectory.utils.errors import InputError
 
 
 def to_np(x) -> np.ndarray:

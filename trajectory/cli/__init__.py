@@ -1,0 +1,1 @@
+"""The command line: typed flags, settings, run records, logging and exit codes."""

@@ -1,0 +1,400 @@
+"""Start a script: read its settings, name its folder, and tell the user in one line what is wrong with them.
+
+Weakest to strongest, a setting is the default in the config module, the data set's block there, a flag.
+"""
+import argparse
+import ctypes
+import difflib
+import importlib
+import importlib.metadata
+import logging
+import math
+import platform
+import random
+import re
+import sys
+import types
+from collections.abc import Callable, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Literal, Union, get_args, get_origin, get_type_hints
+
+import numpy as np
+import torch
+from tap import Tap
+
+from trajectory.storage.checkpoints import Stopped
+from trajectory.storage.serialization import mkdir, write_json
+from trajectory.training.distributed import leave_team
+from trajectory.utils.errors import InputError
+from trajectory.utils.git_utils import get_git_rev, save_git_diff
+
+VERSIONS_TO_RECORD = ('torch', 'numpy', 'gymnasium', 'mujoco')
+LARGEST_SEED = 2**32 - 1    # numpy takes no more
+MOST_THREADS = 1024         # more than a machine has; torch dies of a hundred thousand
+
+
+def set_seed(seed: int):
+    """Seed the generators that are shared by all: Python's, numpy's and torch's, on every device."""
+    if not 0 <= seed <= LARGEST_SEED:
+        raise InputError(f'a seed is between 0 and {LARGEST_SEED}, got {seed}.\n  Pass --seed 42, say.')
+    random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002  simulators and data sets of others draw from it
+    torch.manual_seed(seed)
+
+
+def set_threads(threads: int | None, default: int | None = None):
+    """Let torch use this many CPU threads; without either number, as many as it likes."""
+    number = threads if threads is not None else default
+    if number is not None:
+        check_positive('threads', number)
+        if number > MOST_THREADS:
+            raise InputError(f'threads must be at most {MOST_THREADS}, got {number}.\n  Pass --threads 1, say.')
+        torch.set_num_threads(number)
+
+
+def keep_freed_memory() -> bool:
+    """Have the C library keep what is freed, for the next tensors; says whether it does.
+
+    It else gives large blocks back, and pays for each page anew: a tenth of the time that planning on a CPU takes.
+    """
+    trim_threshold, mmap_threshold, top_pad = -1, -3, -2     # as glibc numbers them
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, TypeError, AttributeError):             # another library than glibc, another system
+        return False
+    return all([mallopt(mmap_threshold, 2 ** 25), mallopt(trim_threshold, 2 ** 31 - 1), mallopt(top_pad, 2 ** 26)])
+
+
+def check_positive(name: str, number: float):
+    """Refuse a setting below 1."""
+    if number < 1:
+        raise InputError(f'{name} must be at least 1, got {number}.\n  Pass --{name} 1, or more.')
+
+
+def check_share(name: str, number: float, may_be_zero: bool = True):
+    """Refuse a setting outside 0 … 1."""
+    if not 0 <= number <= 1 or (number == 0 and not may_be_zero):
+        least = 'from 0 to 1' if may_be_zero else 'above 0, and at most 1'
+        raise InputError(f'{name} must be {least}, got {number}.\n  Pass --{name} 0.5, say.')
+
+
+def check_folder_name(setting: str, name: str, depth: int | None = None):
+    """Refuse a name that is no folder below another.    depth : how many folders deep, where that is given"""
+    path = Path(name)
+    if not path.parts or path.is_absolute() or '..' in path.parts or len(path.parts) > (depth or len(path.parts)):
+        raise InputError(f'{setting} names a folder below --logbase, and cannot be {name!r}.\n'
+                         f'  Pass --{setting} mine, say.')
+
+
+def watch(args_to_watch) -> Callable:
+    """Return a function that names a run's folder after some settings, given as pairs (setting, label).
+
+    ('prefix', ''), ('horizon', 'H'), ('beam_width', 'beam') give `plans/defaults/H15_beam128`.
+    """
+    def name_folder(args) -> str:
+        name = '_'.join(f'{label}{getattr(args, setting)}' for setting, label in args_to_watch)
+        return name.replace('/_', '/').replace('(', '').replace(')', '').replace(', ', '-')
+
+    return name_folder
+
+
+class Flags(Tap):
+    """The typed flags of a script that has no experiments: its class's annotations, and no more."""
+
+    debug: bool = False     # show the traceback of an error in the input
+
+    def __init__(self, *args, **kwargs):
+        kwargs.setdefault('formatter_class', argparse.RawDescriptionHelpFormatter)
+        super().__init__(*args, allow_abbrev=False, **kwargs)
+
+    def configure(self):
+        for name, hint in get_type_hints(type(self)).items():
+            if get_origin(hint) in (Union, types.UnionType, Literal):   # which Tap reads less well
+                self.add_argument(f'--{name}', type=reader(hint), metavar='|'.join(_words(hint)))
+
+    def parse_args(self, _experiment=None, argv=None):
+        """Read the flags; no experiment has a say in them here."""
+        super().parse_args(_join_negative_numbers(sys.argv[1:] if argv is None else argv), known_only=True)
+        if self.extra_args:
+            self.error(f'unrecognized arguments: {" ".join(self.extra_args)}{suggest(self, self.extra_args)}')
+        return self
+
+    def error(self, message):
+        """Say what is wrong with the input, without the page of usage, and exit."""
+        self.exit(2, f'{self.prog}: error: {message}\n')
+
+
+class Parser(Flags):
+    """Has one typed flag, and after parsing one attribute, per setting of an experiment.
+
+    class Parser(utils.Parser):
+        dataset: str = 'halfcheetah-medium-expert-v2'   # data set to train on
+        config: str = 'config.offline'                  # module with the settings
+
+    `Parser().parse_args('plan')` reads them and writes nothing; `prepare_folder` makes the run's folder.
+    """
+
+    dataset: str                        # name of the data set
+    config: str = 'config.offline'      # module that holds the settings
+
+    def parse_args(self, experiment, argv=None):  # Tap's own takes the arguments first
+        """Settle every setting of `experiment`, and the folder of the run, `savepath`."""
+        argv = sys.argv[1:] if argv is None else list(argv)
+        self.experiment = experiment
+        early = argparse.ArgumentParser(add_help=False, allow_abbrev=False)     # what the flags depend on
+        for name in ('dataset', 'config'):
+            default = getattr(self, name, None)
+            early.add_argument(f'--{name}', nargs='?', default=default, const=default)
+        chosen = early.parse_known_args(argv)[0]
+        self.debug = '--debug' in argv
+
+        self.add_extras(*self.read_config(chosen.config, chosen.dataset))
+        super().parse_args(experiment, argv)
+        self.generate_exp_name()
+        self.set_seed()
+        return self
+
+    def read_config(self, config, dataset):
+        """Return the experiment's settings, a dataclass, and what the data set's block changes in them."""
+        try:
+            if not all(map(str.isidentifier, config.split('.'))):
+                raise ModuleNotFoundError(name=config)
+            module = importlib.import_module(config)
+        except ModuleNotFoundError as error:
+            if error.name is None or not f'{config}.'.startswith(f'{error.name}.'):
+                raise       # it is there, but something that it imports is not
+            raise InputError(f'there is no module {config!r}.\n  Pass --config config.offline.') from error
+        experiments = getattr(module, 'experiments', {})
+        if self.experiment not in experiments:
+            names = ', '.join(experiments) or 'none'
+            raise InputError(f'{config} has no experiment {self.experiment!r}; its experiments are {names}.')
+        block_name = str(dataset).replace('-', '_')
+        block = getattr(module, block_name, None)
+        block = block if isinstance(block, Mapping) else {}
+        check_block(block, experiments, name=f'{config}.{block_name}')
+        return experiments[self.experiment], block.get(self.experiment, {})
+
+    def add_extras(self, settings, changes):
+        """Add one flag per setting, with the data set's value, where there is one, for its default."""
+        hints = get_type_hints(settings, include_extras=True)
+        defaults = {**vars(settings()), **changes}
+        for name, hint in hints.items():
+            if hasattr(self, name):
+                raise InputError(f'{name!r} cannot be a setting: the parser has an attribute of that name.')
+            type_, meaning = get_args(hint) if get_origin(hint) is Annotated else (hint, '')
+            default = 'built from other settings' if callable(defaults[name]) else defaults[name]
+            origin = ', for this data set' if name in changes else ''
+            argparse.ArgumentParser.add_argument(   # Tap's takes no flags once it is made
+                self, f'--{name}',
+                type=reader(type_), default=defaults[name], metavar='|'.join(_words(type_)),
+                help=f'{meaning} (default: {default}{origin})'.replace('%', '%%'),
+            )
+
+    def set_seed(self):
+        """Seed what is shared, if the experiment has a seed."""
+        if hasattr(self, 'seed'):
+            set_seed(self.seed)
+
+    def generate_exp_name(self):
+        """Name the run, if the settings do so by a function, and with it its folder."""
+        if callable(self.exp_name):
+            self.exp_name = self.exp_name(self)
+        suffix = getattr(self, 'suffix', '')
+        for name in ('dataset', 'exp_name', *(['suffix'] if hasattr(self, 'suffix') else [])):
+            check_folder_name(name, getattr(self, name), depth=1 if name == 'suffix' else None)
+        self.savepath = Path(self.logbase, self.dataset, self.exp_name, suffix)
+
+    def settle(self, repetition=0) -> dict:
+        """Return every setting of a run.
+
+        repetition : the k-th of several runs has a folder, a suffix and a seed of its own, as if it were run alone
+        """
+        settled = self.as_dict()
+        if repetition:
+            settled['suffix'] = f'{int(self.suffix) + repetition}' if self.suffix.isdecimal() else (
+                f'{self.suffix}_{repetition}'
+            )
+            settled['seed'] += repetition
+            settled['savepath'] = self.savepath.with_name(settled['suffix'])
+        return settled
+
+    # what touches the disk: called once the script has found nothing wrong with its input
+
+    def prepare_folder(self, repetition=0) -> Path:
+        """Make the folder of the k-th run and record in it what will be run: settings, versions, commit, changes."""
+        settled = self.settle(repetition)
+        self.mkdir(settled['savepath'])
+        self.get_commit()
+        self.save(settled)
+        self.save_diff(settled['savepath'])
+        return settled['savepath']
+
+    def mkdir(self, folder=None):
+        mkdir(folder or self.savepath)
+
+    def get_commit(self):
+        self.commit = get_git_rev()
+
+    def save(self, settled=None):
+        """Write `args.json`.    settled : the settings, where they are not all this parser's own"""
+        settled = settled or self.as_dict()
+        installed = {name: _version(name) for name in VERSIONS_TO_RECORD}
+        write_json(settled['savepath'] / 'args.json', {
+            **settled,
+            'commit': self.commit,
+            'versions': {'python': platform.python_version(), **installed},
+        })
+
+    def save_diff(self, folder=None):
+        """Write `diff.txt`, if the code is under version control."""
+        save_git_diff((folder or self.savepath) / 'diff.txt')
+
+    def as_dict(self):
+        """Return what was settled: every flag, the experiment, and the folder."""
+        flags = [action.dest for action in self._actions if action.dest != 'help']
+        return {name: getattr(self, name) for name in ['experiment', *flags, 'savepath']}
+
+
+def run(main, parser_class, experiment):
+    """Run a script: parse its flags, call `main(args)`, and end an error in the input with one message.
+
+    Exits with 2 after such an error, with 130 after Ctrl-C, with 143 where SIGTERM stopped a run that saved itself. Any
+    other exception is a bug, and shown whole.
+    """
+    parser = parser_class(description=sys.modules[main.__module__].__doc__)
+    with log_to_stdout():
+        try:
+            return main(parser.parse_args(experiment))
+        except InputError as error:
+            if parser.debug:
+                raise
+            parser.error(error)
+        except (MemoryError, RuntimeError) as error:
+            if parser.debug or not is_out_of_memory(error):
+                raise
+            parser.error('the memory does not suffice.\n  Pass a smaller --batch_size, --beam_width or --n_episodes, '
+                         'say; --debug shows where it happened.')
+        except Stopped as stopped:
+            parser.exit(128 + stopped.signum, f'\n{parser.prog}: {stopped}\n')
+        except KeyboardInterrupt:
+            parser.exit(130, f'\n{parser.prog}: interrupted\n')
+        finally:
+            leave_team()
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether the machine, or the device, had no room left."""
+    return isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)) or "can't allocate memory" in str(error)
+
+
+def suggest(parser, unknown) -> str:
+    """Say which flags the unknown words may be meant for."""
+    flags = [flag for action in parser._actions for flag in action.option_strings]
+    words = [word.partition('=')[0] for word in unknown if word.startswith('-')]
+    near = [match for word in words for match in difflib.get_close_matches(word, flags, n=1)]
+    return f'. Did you mean {", ".join(near)}?' if near else '. --help lists the flags.'
+
+# -------------------------------- settings -------------------------------- #
+
+def check_block(block, experiments, name):
+    """Make sure that a data set's block changes only settings that exist."""
+    for experiment, changes in block.items():
+        known = get_type_hints(experiments[experiment]) if experiment in experiments else experiments
+        for key in changes if experiment in experiments else [experiment]:
+            if key not in known:
+                near = difflib.get_close_matches(key, known, n=1)
+                hint = f' Did you mean {near[0]!r}?' if near else f' There is {", ".join(known)}.'
+                raise InputError(f'{name} has {key!r}, which no setting or experiment is called.{hint}')
+
+
+def reader(type_) -> Callable:
+    """Return the function that turns a flag's word into a value of this type, for argparse."""
+    expected = ' or '.join(_words(type_))
+
+    def read(word):
+        for option in _options(type_):
+            if get_origin(option) is Literal:
+                words = {str(value): value for value in get_args(option)}
+            else:
+                words = {type(None): {'None': None}, bool: {'True': True, 'False': False}}.get(option, {})
+            if word in words:
+                return words[word]
+            if option in (int, float, str):
+                try:
+                    value = option(word)
+                except ValueError:
+                    continue
+                if option is not float or math.isfinite(value):
+                    return value
+        raise argparse.ArgumentTypeError(f'expected {expected}, got {word!r}')
+
+    return read
+
+
+def _options(type_) -> list:
+    """List what a type admits: None and fixed words first, then numbers, any text last."""
+    options = get_args(type_) if get_origin(type_) in (Union, types.UnionType) else (type_,)
+    order = [type(None), Literal, bool, int, float, str]
+    readable = [option for option in options if option is not Callable]
+    return sorted(readable, key=lambda option: order.index(get_origin(option) or option))
+
+
+def _words(type_) -> list[str]:
+    """Name what a type admits, as --help and errors do: `None or float`."""
+    words = []
+    for option in _options(type_):
+        if get_origin(option) is Literal:
+            words += map(str, get_args(option))
+        else:
+            words += {type(None): ['None'], bool: ['True', 'False']}.get(option, [option.__name__])
+    return words
+
+
+def _join_negative_numbers(argv) -> list[str]:
+    """Write `--flag -1e3` as `--flag=-1e3`, which argparse would otherwise take for two flags."""
+    joined = []
+    for word in argv:
+        if joined and re.fullmatch(r'--\w+', joined[-1]) and re.fullmatch(r'-(\d.*|\.\d.*|inf)', word):
+            joined[-1] += f'={word}'
+        else:
+            joined.append(word)
+    return joined
+
+
+def _version(package) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+# --------------------------------- voice ---------------------------------- #
+
+class _RoomFormatter(logging.Formatter):
+    """Puts the room that speaks before the message: `trajectory.cli.setup` says `[ cli/setup ] …`."""
+
+    def __init__(self):
+        super().__init__('[ %(room)s ] %(message)s')
+
+    def format(self, record):
+        if record.name == '__main__':
+            record.room = '/'.join(Path(sys.argv[0]).resolve().with_suffix('').parts[-2:])
+        else:
+            record.room = record.name.removeprefix('trajectory.').replace('.', '/')
+        return super().format(record)
+
+
+@contextmanager
+def log_to_stdout():
+    """Print what the rooms and the script log, for as long as this lasts."""
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(_RoomFormatter())
+    speakers = [logging.getLogger('trajectory'), logging.getLogger('__main__')]
+    for speaker in speakers:
+        speaker.addHandler(handler)
+        speaker.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        for speaker in speakers:
+            speaker.removeHandler(handler)

@@ -1,0 +1,198 @@
+"""Turn numbers into tokens and back, a bin at a time.
+
+    D  columns of a transition      N  bins of a column, between N + 1 edges
+"""
+import zipfile
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from trajectory.storage.serialization import write_atomically
+from trajectory.utils.errors import InputError
+from trajectory.utils.layout import REWARD_DIM, VALUE_DIM
+
+LARGEST_FILE = 2**28    # bytes of edges that are read
+
+
+def largest_nonzero_index(x: np.ndarray, dim: int) -> np.ndarray:
+    """The last place along `dim` where `x` is true; -1 where it never is."""
+    n = x.shape[dim]
+    last = n - 1 - np.argmax(np.flip(x, dim), axis=dim)
+    return np.where(x.any(axis=dim), last, -1)
+
+
+class QuantileDiscretizer:
+    """Bins that hold equally many of the data's values, column by column.
+
+    data : [ steps x D ]
+
+    A value's token is the last edge not above it, within 0 … N−1; a token's value is the middle of its bin.
+    A constant column has all its edges in one place, so its token is N − 1.
+    """
+
+    def __init__(self, data: np.ndarray, N: int):
+        if N < 1:
+            raise InputError(f'a column needs at least 1 bin, got N = {N}.\n  Pass --N 100, say.')
+        if len(data) == 0:
+            raise InputError('there are no values to make bins of; the data set holds no steps.')
+        self.N = N
+        self.thresholds = self.find_edges(np.asarray(data, dtype=np.float64))        # [ N + 1 x D ]
+        self._on_device = {}
+
+    def find_edges(self, data: np.ndarray) -> np.ndarray:
+        """[ N + 1 x D ]  every ⌈steps/N⌉-th of the sorted values, and the largest."""
+        ordered = np.sort(data, axis=0)
+        edges = ordered[::-(-len(data) // self.N)]
+        if len(edges) < self.N:  # too few steps for whole bins: spread the edges evenly over those there are
+            edges = ordered[np.arange(self.N) * len(data) // self.N]
+        return np.concatenate([edges, ordered[-1:]])
+
+    def save(self, path) -> None:
+        """Write the edges, as `load_discretizer` reads them."""
+        with write_atomically(path) as partial:
+            np.savez_compressed(partial, thresholds=self.thresholds)
+
+    @classmethod
+    def from_thresholds(cls, thresholds: np.ndarray):
+        """The discretizer that has these edges.    thresholds : [ N + 1 x D ]"""
+        self = cls.__new__(cls)
+        self.N = len(thresholds) - 1
+        self.thresholds = np.asarray(thresholds, dtype=np.float64)
+        self._on_device = {}
+        return self
+
+    # ------------------------------- tokens ------------------------------- #
+
+    def __call__(self, x):
+        """Values as they are after a way through tokens.    x, returns : [ B x D ]"""
+        return self.reconstruct(self.discretize(x))
+
+    def discretize(self, x, subslice=(None, None)) -> np.ndarray:
+        """Tokens of values.
+
+        x        : [ B x d ] or [ d ]  values of the columns `start` to `end` of `subslice`
+        returns  : [ B x d ]  tokens, 0 … N−1
+        """
+        x = _as_batch(x)
+        edges = self._edges(x, subslice)
+        tokens = np.empty(x.shape, dtype=np.int64)
+        for column in range(x.shape[1]):
+            tokens[:, column] = np.searchsorted(edges[:, column], x[:, column], side='right')
+        return np.clip(tokens - 1, 0, self.N - 1, out=tokens)
+
+    def reconstruct(self, indices, subslice=(None, None)) -> np.ndarray:
+        """Values of tokens: the middle of each bin; a stop token reads as the last bin.
+
+        indices : [ B x d ] or [ d ]    returns : [ B x d ]
+        """
+        indices = _as_batch(indices)
+        edges = self._edges(indices, subslice)
+        indices = np.clip(indices, 0, self.N - 1)
+        return (np.take_along_axis(edges, indices, axis=0) + np.take_along_axis(edges, indices + 1, axis=0)) / 2
+
+    def _edges(self, x, subslice):
+        edges = self.thresholds[:, slice(*subslice)]
+        if x.shape[1] != edges.shape[1]:
+            raise ValueError(f'expected values of {edges.shape[1]} columns, got {x.shape[1]}')
+        return edges
+
+    # --------------------------- distributions ---------------------------- #
+
+    def expectation(self, probs, subslice: int):
+        """Mean value under a distribution over bins.    probs : [ B x N ]    subslice : its column, an index"""
+        return probs @ self._middles(probs, subslice)
+
+    def percentile(self, probs, percentile: float, subslice: int):
+        """Middle of the least bin whose cumulative probability exceeds `percentile`.
+
+        probs : [ B x N ], renormalised here    percentile : 0 … 1    returns : [ B ]
+        """
+        cumulative = probs.cumsum(axis=-1)
+        total = cumulative[..., -1:]
+        reached = (cumulative > percentile * total) | (cumulative >= total)  # nothing exceeds percentile 1
+        return self._middles(probs, subslice)[(~reached).sum(axis=-1)]
+
+    def value_expectation(self, probs):
+        """Mean reward and mean value; what the stop token took is dropped, not shared out.
+
+        probs   : [ B x 2 x N+1 ]  distributions over reward and value tokens
+        returns : [ B ], [ B ]
+        """
+        rewards, values = self._reward_and_value(probs)
+        return self.expectation(rewards, -REWARD_DIM - VALUE_DIM), self.expectation(values, -VALUE_DIM)
+
+    def value_percentile(self, probs, percentile: float):
+        """As `value_expectation`, a percentile in place of the mean."""
+        rewards, values = self._reward_and_value(probs)
+        return (self.percentile(rewards, percentile, -REWARD_DIM - VALUE_DIM),
+                self.percentile(values, percentile, -VALUE_DIM))
+
+    def value_fn(self, probs, percentile):
+        """Reward and value of a plan's step.    probs : [ B x 2 x N+1 ]    percentile : 'mean', or 0 … 1"""
+        if percentile == 'mean':
+            return self.value_expectation(probs)
+        return self.value_percentile(probs, float(percentile))
+
+    def _reward_and_value(self, probs):
+        if probs.shape[1:] != (2, self.N + 1):
+            raise ValueError(f'expected distributions of shape [ B x 2 x {self.N + 1} ], got {list(probs.shape)}')
+        return probs[:, 0, :-1], probs[:, 1, :-1]
+
+    def _middles(self, probs, column):
+        """[ N ]  the bins' middles, where and as precise as `probs` are."""
+        if not torch.is_tensor(probs):
+            return (self.thresholds[:-1, column] + self.thresholds[1:, column]) / 2
+        key = (column, probs.device, probs.dtype)
+        if key not in self._on_device:
+            middles = self._middles(self.thresholds, column)
+            self._on_device[key] = torch.as_tensor(middles, dtype=probs.dtype, device=probs.device)
+        return self._on_device[key]
+
+
+class UniformDiscretizer(QuantileDiscretizer):
+    """Bins of equal width between the least and the largest value of a column."""
+
+    def find_edges(self, data: np.ndarray) -> np.ndarray:
+        return np.linspace(data.min(axis=0), data.max(axis=0), self.N + 1)
+
+
+DISCRETIZERS = {'QuantileDiscretizer': QuantileDiscretizer, 'UniformDiscretizer': UniformDiscretizer}
+
+
+def make_discretizer(name: str, data: np.ndarray, N: int) -> QuantileDiscretizer:
+    """A discretizer by its name.    data : [ steps x D ]"""
+    if name not in DISCRETIZERS:
+        raise InputError(f"unknown discretizer '{name}'; there are: {', '.join(DISCRETIZERS)}")
+    return DISCRETIZERS[name](data, N)
+
+
+def load_discretizer(path) -> QuantileDiscretizer:
+    """The discretizer that `save` wrote."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if archive.getinfo('thresholds.npy').file_size > LARGEST_FILE:
+                raise ValueError('it is larger than any edges are')
+        with np.load(path, allow_pickle=False) as archive:
+            thresholds = archive['thresholds']
+        _check_edges(thresholds)
+    except FileNotFoundError as error:
+        raise InputError(f'{path} is not there, and without it tokens mean nothing.\n'
+                         '  Restore it from where the run was trained, or train again.') from error
+    except Exception as error:      # damaged archives make the readers raise nearly anything
+        raise InputError(f'{path} cannot be read as a discretizer: {error}\n'
+                         '  Copy it again, or train again.') from error
+    return QuantileDiscretizer.from_thresholds(thresholds)
+
+
+def _check_edges(thresholds):
+    if thresholds.ndim != 2 or len(thresholds) < 2 or thresholds.dtype.kind != 'f':
+        raise ValueError(f'its thresholds are {thresholds.dtype} of the shape {thresholds.shape}, expected numbers, '
+                         '[ N + 1 x D ]')
+    if not np.isfinite(thresholds).all() or (np.diff(thresholds, axis=0) < 0).any():
+        raise ValueError('its thresholds are not finite numbers in ascending order')
+
+
+def _as_batch(x) -> np.ndarray:
+    x = x.detach().cpu().numpy() if isinstance(x, Tensor) else np.asarray(x)
+    return x[None] if x.ndim == 1 else x

@@ -1,0 +1,1 @@
+"""Environments: specifications, simulators, D4RL physics, reference scores and task families."""

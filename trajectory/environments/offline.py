@@ -1,0 +1,169 @@
+"""Build the environments that plans act in: D4RL's own, with D4RL's physics, or a stock Gymnasium one.
+
+With `robotics` the only module that knows a simulator. Everyone else sees an `OfflineEnvironment`.
+"""
+import warnings
+from pathlib import Path
+
+import gymnasium
+import mujoco
+import numpy as np
+from gymnasium.envs.mujoco.mujoco_env import MujocoEnv
+
+from trajectory.datasets.d4rl import fetch
+from trajectory.datasets.hdf5 import read_episodes
+from trajectory.datasets.minari import is_minari, read_minari
+from trajectory.environments.catalogue import ROBOTS, d4rl_catalogue, is_task, reference_returns
+from trajectory.environments.physics import restore_mujoco_210
+from trajectory.utils.errors import InputError
+
+MAX_EPISODE_STEPS = 1000
+D4RL_ANT_DIM = 111  # 27 real columns, and 84 contact forces that MuJoCo 2.1.0 always reported as zero
+
+
+class OfflineEnvironment(gymnasium.Wrapper):
+    """A Gymnasium environment that knows its data: D4RL's attributes on the five-part `step`.
+
+    name       : the data set it belongs to, or its own id
+    physics    : `d4rl` (MuJoCo 2.1.0's, as D4RL's data and scores), or `stock` (as installed)
+    id         : the Gymnasium id behind it
+    settings   : what it was made with, where that is not its own
+    references : the returns that score 0 and 1, where the data set has its own
+
+    `data_source` says in words where its recorded data comes from. Of mazes alone: `goal` is where to go, [ x, y ];
+    `walls`, [ walls x 2 ], where the walls' centres are, and `wall_side` how wide they are.
+    """
+
+    data_source: str | None = None
+    shift: np.ndarray | float = 0.0     # of its x and y, from those of the simulation
+    goal: np.ndarray | None = None
+    walls: np.ndarray | None = None
+    wall_side: float | None = None
+
+    def __init__(self, env: gymnasium.Env, name: str, physics: str, dataset_path: Path | None = None,
+                 settings: dict | None = None, references: tuple[float, float] | None = None):
+        super().__init__(env)
+        self.name = name
+        self.physics = physics
+        self.id = env.spec.id
+        self.max_episode_steps = env.spec.max_episode_steps
+        self.dataset_path = dataset_path
+        self.settings = settings or {}
+        self.references = references
+        is_d4rl_ant = self.id == 'Ant-v4' and physics == 'd4rl'
+        self._padding = D4RL_ANT_DIM - env.observation_space.shape[0] if is_d4rl_ant else 0
+        if self._padding:
+            self.observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (D4RL_ANT_DIM,))
+
+    @property
+    def has_goals(self) -> bool:
+        """Whether there is a place to reach, and `reset(options={'goal': 'random'})` draws another."""
+        return self.walls is not None
+
+    @property
+    def robot(self) -> MujocoEnv:
+        """The bare simulation: model, data, and a step that no clock counts."""
+        return self.unwrapped
+
+    def reset(self, *, seed=None, options=None):
+        observation, info = self.env.reset(seed=seed, options=options)
+        return self._pad(observation), info
+
+    def step(self, action):
+        observation, reward, terminated, truncated, info = self.env.step(action)
+        return self._pad(observation), reward, terminated, truncated, info
+
+    def _pad(self, observation):
+        return np.pad(observation, (0, self._padding))
+
+    def get_normalized_score(self, episode_return: float) -> float | None:
+        """0 is D4RL's random policy, 1 its expert; None where there are no reference returns.
+
+        A data set with reference returns of its own is scored by those.
+        """
+        low, high = self.references or reference_returns(self.name)
+        if low is None:
+            low, high = reference_returns(self.id)
+        return None if low is None else (episode_return - low) / (high - low)
+
+    def get_dataset(self, h5path: str | Path | None = None) -> dict[str, np.ndarray]:
+        """The recorded steps, as D4RL lays them out: one row a step, episodes end to end.
+
+        What is not on this machine, of D4RL's data or Minari's, is downloaded.
+        """
+        if h5path is None and is_minari(self.name):
+            return read_minari(self.name)
+        path = Path(h5path or self.dataset_path or '')
+        if not path.name:
+            raise InputError(f'{self.name} names no recorded data; pass a file: --dataset_path FILE.hdf5')
+        if h5path is None and not path.exists() and self.name in d4rl_catalogue():
+            fetch(d4rl_catalogue()[self.name], path)
+        return read_episodes(path)
+
+    def state_vector(self) -> np.ndarray:
+        """Positions, then velocities: what `set_state` takes apart."""
+        return self.robot.state_vector()
+
+    def set_state(self, qpos: np.ndarray, qvel: np.ndarray) -> None:
+        """Put the robot into a state.    qpos : [ nq ]    qvel : [ nv ]"""
+        self.robot.set_state(qpos, qvel)
+
+    def observe(self) -> np.ndarray:
+        """The observation of the present state, without a step."""
+        return self._pad(self.robot._get_obs())
+
+
+def make_environment(id: str, physics: str, name: str | None = None, dataset_path: Path | None = None,
+                     settings: dict | None = None, references: tuple[float, float] | None = None):
+    """An environment by its Gymnasium id.
+
+    physics    : `d4rl` or `stock`
+    name       : of the data it is asked for
+    settings   : numbers to make it with, other than its own
+    references : the returns that score 0 and 1, other than D4RL's
+    """
+    if physics not in ('d4rl', 'stock'):
+        raise InputError(f"unknown physics '{physics}' for {id}; there are: d4rl, stock")
+    if physics == 'stock' and is_task(id):
+        from trajectory.environments.robotics import make_task
+
+        return make_task(id, name or id, dataset_path)
+    if physics == 'd4rl' and id not in {f'{robot}-v4' for robot in ROBOTS.values()}:
+        raise InputError(f'{id} has no D4RL physics; {", ".join(f"{robot}-v4" for robot in ROBOTS.values())} have')
+    env = _make_robot(id, settings or {})
+    if physics == 'd4rl':
+        _swap_physics(env.unwrapped)
+    return OfflineEnvironment(env, name or id, physics, dataset_path, settings, references)
+
+
+def make_quietly(id: str, **settings) -> gymnasium.Env:
+    """`gymnasium.make`, less its advice to move to `-v5`, whose rewards are not D4RL's."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings('ignore', message='.*out of date.*')
+        return gymnasium.make(id, **settings)
+
+
+def _make_robot(id, settings):
+    for key, value in settings.items():
+        if not all(isinstance(number, bool | int | float) for number in np.ravel(np.array(value, dtype=object))):
+            raise InputError(f'{id} is to be made with {key} = {str(value)[:100]!r}; only numbers can be set.\n'
+                             '  Record the data with its own.')
+    try:
+        if ':' in id:  # Gymnasium would import the module before the colon: a file must not choose what runs
+            raise gymnasium.error.NameNotFound('an id names no module')
+        env = make_quietly(id, **{'max_episode_steps': MAX_EPISODE_STEPS, **settings})
+    except (gymnasium.error.Error, ImportError, TypeError, ValueError, AssertionError) as error:
+        raise InputError(
+            f"'{id}' is not an environment that Gymnasium can make here: {error}\n"
+            '  Install what provides it, or correct metadata/env in the data set.'
+        ) from error
+    if not isinstance(env.unwrapped, MujocoEnv):
+        raise InputError(f"'{id}' is no robot of MuJoCo's, whose state could be read.\n"
+                         '  Name one that is: Hopper-v4, say.')
+    return env
+
+
+def _swap_physics(robot: MujocoEnv):
+    restore_mujoco_210(robot.model, robot.fullpath)
+    mujoco.mj_resetData(robot.model, robot.data)
+    mujoco.mj_forward(robot.model, robot.data)

@@ -1,0 +1,1 @@
+"""Acting: agents, episodes, evaluation and data collection."""

@@ -1,0 +1,1 @@
+"""Files of runs: recipes, weights, checkpoints, foreign formats, downloads and archives."""

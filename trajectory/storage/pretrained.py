@@ -1,0 +1,334 @@
+"""Keep a trained model with all that planning needs, in a folder that travels.
+
+    format         model_config and weights                            made by
+    run            model_config.json, state_<n>.pt                     scripts/train.py
+    reference      model_config.pkl, state_<n>.pt                      the original code
+    pretrained     config.json, model.safetensors                      `save_pretrained`: nothing pickled
+    huggingface    config.json, model.safetensors/pytorch_model.bin    `transformers`
+
+Beside them lie, where they are known, `discretizer.npz` and `source.json`: see `trajectory/datasets/recovery.py`.
+"""
+import pickle
+import re
+import secrets
+import shutil
+import tempfile
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from trajectory.datasets.discretization import QuantileDiscretizer, load_discretizer
+from trajectory.storage.config import Config, class_name
+from trajectory.storage.huggingface import (
+    EXTRA,
+    MODEL_TYPE,
+    check_has_a_port,
+    check_port_reads,
+    from_huggingface_config,
+    from_huggingface_names,
+    to_huggingface_config,
+    to_huggingface_names,
+)
+from trajectory.storage.limits import check_data_settings
+from trajectory.storage.serialization import (
+    build_model,
+    check_weights,
+    load_model,
+    mkdir,
+    read_json,
+    read_weights,
+    save_state,
+    write_atomically,
+    write_json,
+)
+from trajectory.utils.errors import InputError
+
+VERSION = 1
+FILES = ('config.json', 'model.safetensors', 'pytorch_model.bin', 'discretizer.npz', 'source.json')
+SOURCE = {'environment': str, 'physics': str, 'data_source': str, 'mean_return': (int, float)}
+MAY_BE_IN_SOURCE = {'environment_settings': dict, 'reference_returns': list}
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """A model and what was kept with it.
+
+    epoch       : that its weights are from; None where nobody says
+    data        : the recipe of the data set it learned from, or None
+    discretizer : what its tokens mean, or None
+    source      : environment, physics, data_source, mean_return and more of the data, or None
+    """
+
+    model: torch.nn.Module
+    epoch: int | None = None
+    data: Config | None = None
+    discretizer: QuantileDiscretizer | None = None
+    source: dict | None = None
+
+    @classmethod
+    def from_pretrained(cls, name, *, epoch='latest', device='cpu', revision: str | None = None) -> 'TrainedModel':
+        """Read a folder of any of the formats, or `owner/name` on the Hugging Face Hub."""
+        return cls.from_run(Path(name) if Path(name).is_dir() else _download(str(name), revision),
+                            epoch=epoch, device=device)
+
+    @classmethod
+    def from_run(cls, *loadpath, epoch='latest', device='cpu') -> 'TrainedModel':
+        """Read the folder `Path(*loadpath)`, of any of the formats."""
+        model, epoch = load_model(*loadpath, epoch=epoch, device=device)
+        folder = Path(*loadpath)
+        edges, source = folder / 'discretizer.npz', folder / 'source.json'
+        discretizer = load_discretizer(edges) if edges.exists() else None
+        if discretizer is not None:
+            check_fit(discretizer, model, edges)
+        source = read_source(source) if source.exists() else None
+        return cls(model, epoch, read_data_recipe(folder), discretizer, source)
+
+    def save_pretrained(self, folder) -> Path:
+        """Write a folder of the format `pretrained`; it appears whole or not at all."""
+        return save_as(self, folder, 'pretrained')
+
+    def push_to_hub(self, repo_id: str, *, private: bool | None = None, token: str | None = None) -> str:
+        """Put what `save_pretrained` writes on the Hugging Face Hub.    returns : its address there"""
+        hub = _hub()
+        with tempfile.TemporaryDirectory() as folder:
+            self.save_pretrained(Path(folder) / 'model')
+            api = hub.HfApi(token=token)
+            try:
+                address = api.create_repo(repo_id, private=private, exist_ok=True)
+                api.upload_folder(repo_id=address.repo_id, folder_path=Path(folder) / 'model')
+            except (OSError, ValueError) as error:      # what the Hub refuses and an unreachable one are OSErrors
+                raise InputError(f'cannot put the model on the Hub as {repo_id}: {error}\n'
+                                 '  Log in (hf auth login), and check the name: owner/name.') from error
+        return str(address)
+
+# --------------------------------- reading -------------------------------- #
+
+def load_pretrained_model(folder: Path, epoch, device):
+    """As `load_model`, of a folder whose config.json is ours or Hugging Face's."""
+    path = folder / 'config.json'
+    config = _read_config(path)
+    kept = config['epoch'] if _is_ours(config) else _extra(config).get('epoch')
+    if epoch not in ('latest', None, kept):
+        raise InputError(f'{folder} holds the weights of one epoch only, {kept}.\n  Ask for the latest.')
+    recipe = _recipe(config['model'], path) if _is_ours(config) else from_huggingface_config(config)
+    weights, weights_path = _read_weights(folder)
+    if not _is_ours(config):
+        weights = from_huggingface_names(weights)
+    return build_model(recipe, path, weights, weights_path).to(device), kept
+
+
+def read_data_recipe(folder: Path) -> Config | None:
+    """The recipe of the data set that a folder's model learned from; None where nothing is said of it."""
+    for name in ('data_config.json', 'data_config.pkl'):
+        if (folder / name).exists():
+            return _checked(Config.load(folder / name), folder / name)
+    if not (folder / 'config.json').exists():
+        return None
+    config = _read_config(folder / 'config.json')
+    recipe = config['data'] if _is_ours(config) else _extra(config).get('data')
+    return recipe and _checked(_recipe(recipe, folder / 'config.json'), folder / 'config.json')
+
+
+def read_source(path: Path) -> dict:
+    """Where a model's data comes from: environment, physics, data_source, mean_return, and more."""
+    source = read_json(path)
+    source = source if isinstance(source, dict) else {}
+    kinds = {**SOURCE, **{name: kind for name, kind in MAY_BE_IN_SOURCE.items() if name in source}}
+    wrong = {name for name, kind in kinds.items() if not isinstance(source.get(name), kind)}
+    references = source.get('reference_returns', [0, 1])
+    references = references if isinstance(references, list) else []
+    if [type(number) in (int, float) for number in references] != [True, True] or not references[0] < references[1]:
+        wrong.add('reference_returns')
+    if wrong:
+        raise InputError(f'{path} says nothing of {", ".join(sorted(wrong))}, or not what it should.\n'
+                         '  Restore it from where the run was trained; or delete it, to make it anew from the data.')
+    return source
+
+
+def check_fit(discretizer: QuantileDiscretizer, model, path) -> None:
+    """Refuse edges that are of another number of bins or columns than the model's."""
+    n_edges, n_columns = discretizer.thresholds.shape
+    if (n_edges - 1, n_columns) != (model.vocab_size, model.transition_dim):
+        raise InputError(f'{path} has {n_edges - 1} bins for {n_columns} columns, the model beside it '
+                         f'{model.vocab_size} for {model.transition_dim}.\n'
+                         '  Were the two copied from different runs? Restore the pair, or train again.')
+
+
+def _read_config(path):
+    config = read_json(path)
+    if not isinstance(config, dict) or not (_is_ours(config) or config.get('model_type') == MODEL_TYPE):
+        raise InputError(f'{path} describes no Trajectory Transformer: expected "format": "trajectory", or '
+                         f'"model_type": "{MODEL_TYPE}".\n  Name a folder that holds one.')
+    if _is_ours(config) and (config.get('version') != VERSION or not {'epoch', 'model', 'data'} <= config.keys()):
+        raise InputError(f'{path} is of version {config.get("version")!r}, or not whole; this code reads {VERSION}.\n'
+                         '  Download it again, or update this code.')
+    epoch = config['epoch'] if _is_ours(config) else _extra(config).get('epoch')
+    if not isinstance(epoch, int | None) or (epoch or 0) < 0:
+        raise InputError(f'{path}: epoch is {str(epoch)[:100]!r}, expected a whole number.\n  Restore the file.')
+    return config
+
+
+def _is_ours(config):
+    return config.get('format') == 'trajectory'
+
+
+def _extra(config):
+    extra = config.get(EXTRA)
+    return extra if isinstance(extra, dict) else {}
+
+
+def _recipe(recipe, path):
+    if not isinstance(recipe, dict) or not isinstance(recipe.get('settings'), dict):
+        raise InputError(f'{path} holds a recipe that is none: expected "class" and "settings".\n  Restore the file.')
+    return Config.restore(recipe.get('class'), recipe['settings'], path)
+
+
+def _checked(recipe, path):
+    if not hasattr(recipe._class, 'gather'):
+        raise InputError(f'{path} describes a {class_name(recipe._class)}, expected a data set of tokens.\n'
+                         '  Restore the file, or download it again.')
+    check_data_settings(recipe, path)
+    return recipe
+
+
+def _read_weights(folder):
+    """The weights of a folder with a config.json, and the file they are from."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    path = folder / 'model.safetensors'
+    if not path.exists():
+        older = folder / 'pytorch_model.bin'
+        if not older.exists():
+            raise InputError(f'{folder} holds neither model.safetensors nor pytorch_model.bin.\n'
+                             '  Copy or download it again.')
+        return read_weights(older), older
+    try:
+        return check_weights(load_file(path), path), path
+    except (SafetensorError, OSError, RuntimeError, TypeError, KeyError) as error:
+        raise InputError(f'{path} cannot be read as weights: {error}\n'
+                         '  It may be cut short: copy or download it again.') from error
+
+
+def _download(name, revision):
+    """A folder with the files of `owner/name`, as they are on the Hub."""
+    if not re.fullmatch(r'[\w.-]+/[\w.-]+', name):
+        raise InputError(f'there is no folder {name}, and it is no name on the Hub, owner/name.\n  Check the path.')
+    hub = _hub()
+    try:
+        return Path(hub.snapshot_download(name, revision=revision, allow_patterns=FILES))
+    except (OSError, ValueError) as error:
+        raise InputError(f'there is no folder {name}, and the Hub has no such model, or is out of reach: {error}\n'
+                         '  Check the path, or the name on the Hub: owner/name.') from error
+
+
+def _hub():
+    try:
+        import huggingface_hub
+    except ImportError as error:
+        raise InputError('the Hub needs the package huggingface_hub.\n'
+                         '  Install it: pip install -c constraints.txt -e .[hub]') from error
+    return huggingface_hub
+
+# --------------------------------- writing -------------------------------- #
+
+def save_as(trained: TrainedModel, folder, format: str, *, check=None) -> Path:
+    """Write a folder of this format, and let it appear whole or not at all.
+
+    check   : called with the folder before it has its name; what it raises lets nothing appear
+    returns : the folder
+    """
+    with write_folder(folder) as partial:
+        FORMATS[format](trained, partial)
+        if trained.discretizer is not None:
+            trained.discretizer.save(partial / 'discretizer.npz')
+        if trained.source is not None:
+            write_json(partial / 'source.json', trained.source)
+        if check is not None:
+            check(partial)
+    return Path(folder)
+
+
+def check_same(trained: TrainedModel, folder: Path) -> None:
+    """Make sure that the model in a folder computes what this one does: by our code, and by its format's own."""
+    copy = TrainedModel.from_run(folder)
+    model = trained.model
+    tokens = torch.randint(model.vocab_size + 1, (4, model.block_size), generator=torch.Generator().manual_seed(0))
+    goal = [tokens[:, :model.n_goal] % model.vocab_size] * bool(model.n_goal)
+    with torch.no_grad():
+        expected, found = (read(tokens, *goal)[0] for read in (model.cpu(), copy.model))
+    if not torch.equal(expected, found):
+        raise RuntimeError(f'{folder} computes other logits, by up to {(found - expected).abs().max():.1e}')
+    if (folder / 'config.json').exists() and not _is_ours(_read_config(folder / 'config.json')):
+        check_port_reads(folder, model, tokens)
+
+
+@contextmanager
+def write_folder(folder):
+    """Yield a new folder to write to, which becomes `folder` once all is written, and vanishes if anything fails."""
+    folder = Path(folder)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(f'{folder} is there already, and nothing in it is written over.\n  Name a new folder.')
+    partial = mkdir(folder.absolute().parent / f'.{secrets.token_hex(4)}.{folder.name}', flag='--target')
+    try:
+        yield partial
+        partial.rename(folder)  # takes the place of an empty folder
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def recipe_of(model) -> Config:
+    """The recipe that builds such a model."""
+    block = model.blocks[0]
+    return Config(
+        type(model), verbose=False, vocab_size=model.vocab_size, block_size=model.block_size,
+        n_layer=len(model.blocks), n_head=block.attn.n_head, n_embd=model.embedding_dim,
+        observation_dim=model.observation_dim, action_dim=model.action_dim, transition_dim=model.transition_dim,
+        action_weight=model.action_weight, reward_weight=model.reward_weight, value_weight=model.value_weight,
+        embd_pdrop=model.drop.p, resid_pdrop=block.attn.resid_drop.p, attn_pdrop=block.attn.attn_drop.p,
+    )
+
+
+def _write_pretrained(trained, folder):
+    weights = trained.model.state_dict()
+    _save_tensors({name: value for name, value in weights.items() if not name.endswith('.attn.mask')}, folder)
+    write_json(folder / 'config.json', {
+        'format': 'trajectory', 'version': VERSION, 'epoch': trained.epoch,
+        'model': _as_dict(recipe_of(trained.model)), 'data': _as_dict(trained.data),
+    })
+
+
+def _write_huggingface(trained, folder):
+    recipe = recipe_of(trained.model)
+    check_has_a_port(recipe)
+    _save_tensors(to_huggingface_names(trained.model.state_dict()), folder)
+    write_json(folder / 'config.json', to_huggingface_config(
+        recipe, {'epoch': trained.epoch, 'data': _as_dict(trained.data)},
+    ))
+
+
+def _write_reference(trained, folder):
+    if trained.data is None:
+        raise InputError('the original code plans with the data set, and nothing says which the model learned from.\n'
+                         '  Pass --dataset hopper-medium-v2, say.')
+    for recipe, name in ((recipe_of(trained.model), 'model'), (trained.data, 'data')):
+        with write_atomically(folder / f'{name}_config.pkl') as partial:
+            partial.write_bytes(pickle.dumps(recipe, protocol=4))   # which Python 3.8 reads
+    save_state(trained.model, folder / f'state_{trained.epoch or 0}.pt')
+
+
+FORMATS = {'pretrained': _write_pretrained, 'huggingface': _write_huggingface, 'reference': _write_reference}
+
+
+def _save_tensors(weights, folder):
+    from safetensors.torch import save_file
+
+    weights = {name: value.contiguous().cpu() for name, value in weights.items()}
+    with write_atomically(folder / 'model.safetensors') as partial:
+        save_file(weights, partial, metadata={'format': 'pt'})      # without which `transformers` refuses it
+
+
+def _as_dict(recipe):
+    return recipe and {'class': class_name(recipe._class), 'settings': dict(recipe)}

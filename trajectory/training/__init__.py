@@ -1,0 +1,1 @@
+"""Optimization: trainer, data-parallel processes, precision and metrics."""
