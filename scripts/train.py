@@ -39,7 +39,7 @@ FREE_TO_CHANGE = {
 
 def main(args):
     # ------------------------------- setup -------------------------------- #
-    team, device = utils.join_team(utils.resolve_device(args.device))
+    distributed, device = utils.connect(utils.resolve_device(args.device))
     utils.set_threads(args.threads)
     for name in ('step', 'subsampled_sequence_length', 'n_layer', 'n_head', 'n_embd', 'batch_size', 'n_saves',
                  'log_freq', 'n_epochs', 'save_steps', 'eval_every', 'eval_episodes', 'eval_steps'):
@@ -95,7 +95,7 @@ def main(args):
         final_tokens=20 * tokens_per_epoch, device=str(device), seed=args.seed,
         precision=args.precision, compile=args.compile,
     )
-    trainer = trainer_config(team)
+    trainer = trainer_config(distributed)
     n_epochs = utils.count_epochs(len(windows), args.n_epochs, args.n_epochs_ref)
     if n_epochs < 1:
         raise InputError(f'{len(windows):,} windows and n_epochs_ref = {args.n_epochs_ref} make {n_epochs} epochs.\n'
@@ -104,7 +104,7 @@ def main(args):
     n_updates = n_epochs * -(-len(windows) // args.batch_size)
     log.info('%s windows of %s tokens | %s epochs | %s updates | %.2fM parameters | on %s x %s, %s',
              f'{len(windows):,}', block_size, n_epochs, f'{n_updates:,}',
-             sum(p.numel() for p in model.parameters()) / 1e6, team.size, device, trainer.arithmetic)
+             sum(p.numel() for p in model.parameters()) / 1e6, distributed.world_size, device, trainer.arithmetic)
 
     # ------------------------------- folder ------------------------------- #
     folder = args.savepath
@@ -112,16 +112,16 @@ def main(args):
     settings['data'] = dataset.fingerprint()
     checkpoints = utils.Checkpoints(folder, settings, args.save_steps, args.save_minutes)
     state = None if args.restart else utils.find_checkpoint(folder, settings)
-    team.copy_from_first(model)
-    if team.rank:
-        utils.set_seed(args.seed ^ team.rank)   # each process drops other units
+    distributed.broadcast_from_main(model)
+    if distributed.rank:
+        utils.set_seed(args.seed ^ distributed.rank)   # each process drops other units
     if state is not None:
         trainer.restore(model, state)
         log.info('going on after %s of %s updates, from %s (--restart starts over)', f'{trainer.n_updates:,}',
                  f'{n_updates:,}', checkpoints.path)
         if trainer.n_epochs >= n_epochs:
             log.info('nothing is left to do; --n_epochs %s would train for an epoch more', trainer.n_epochs + 1)
-    if team.writes:
+    if distributed.is_main:
         if args.restart:
             utils.clear_run(folder)
         args.prepare_folder()
@@ -140,13 +140,13 @@ def main(args):
 
     # ----------------------------- main loop ------------------------------ #
     def end_epoch(epoch):
-        if team.writes and (epoch % save_freq == 0 or epoch == n_epochs):
+        if distributed.is_main and (epoch % save_freq == 0 or epoch == n_epochs):
             utils.save_state(model, folder / f'state_{epoch}.pt')
         numbers = {}
         if len(held_out):
             heldout = trainer.evaluate(model, dataset, held_out)
             numbers.update({f'heldout_{name}': loss for name, loss in heldout.items()})
-        if team.writes and args.eval_every is not None and epoch % args.eval_every == 0:
+        if distributed.is_main and args.eval_every is not None and epoch % args.eval_every == 0:
             numbers.update(plan_episodes(
                 model, dataset.discretizer, (env.id, env.physics, args.dataset, None, env.settings, env.references),
                 args.eval_episodes, plan_settings, max_steps=args.eval_steps, seed=args.seed,
@@ -154,14 +154,15 @@ def main(args):
             ))
         return numbers
 
-    metrics = utils.Metrics(folder if team.writes else None, trainer.logged, args.tensorboard, args.wandb, settings)
-    bar = utils.Progress if team.writes else utils.Silent
+    metrics = utils.Metrics(folder if distributed.is_main else None, trainer.logged, args.tensorboard, args.wandb,
+                            settings)
+    bar = utils.Progress if distributed.is_main else utils.Silent
     with metrics, bar(n_updates, name='training', done=trainer.n_updates) as progress, utils.catch_signals() as stop:
         trainer.train(model, dataset, n_epochs - trainer.n_epochs, args.log_freq, windows=windows,
                       on_log=metrics.write, on_epoch=end_epoch, progress=progress, checkpoints=checkpoints, stop=stop)
         trainer.save(model, checkpoints)
         progress.stamp()
-    if not team.writes:
+    if not distributed.is_main:
         return
 
     # ------------------------------ results ------------------------------- #

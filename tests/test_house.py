@@ -35,6 +35,8 @@ MAY_IMPORT = {      # arrows point one way
     'training': {'training', 'storage', 'utils'},
     'rollouts': {'rollouts', 'cli', 'search', 'environments', 'datasets', 'models', 'utils'},
     'rendering': {'rendering', 'storage', 'utils'},
+    'algorithms': {'algorithms', 'rollouts', 'training', 'search', 'datasets', 'models', 'environments', 'storage',
+                   'cli', 'utils'},
     'sweeps': {'sweeps', 'cli', 'storage', 'training', 'utils'},
 }
 

@@ -11,7 +11,7 @@ import torch
 
 from tests.scripts.test_resume import recording, rows_of  # noqa: F401  a fixture
 from tests.scripts.test_train_and_plan import TINY_MODEL, start
-from trajectory.training.distributed import Team, join_team
+from trajectory.training.distributed import Distributed, connect
 
 ROOT = Path(__file__).parents[2]
 NO_DROPOUT = ('--embd_pdrop', '0', '--resid_pdrop', '0', '--attn_pdrop', '0')
@@ -52,16 +52,16 @@ def test_a_team_of_two_has_the_losses_and_the_weights_of_one(recording, tmp_path
 
 
 def test_alone_nothing_changes():
-    team, device = join_team(torch.device('cpu'))
-    assert (team, device) == (Team(), torch.device('cpu'))
-    assert team.writes
-    assert team.any(True, False) == [True, False]
-    assert team.gather('it') == ['it']
-    assert team.share(torch.arange(3)).tolist() == [0, 1, 2]
+    distributed, device = connect(torch.device('cpu'))
+    assert (distributed, device) == (Distributed(), torch.device('cpu'))
+    assert distributed.is_main
+    assert distributed.any(True, False) == [True, False]
+    assert distributed.all_gather('it') == ['it']
+    assert distributed.shard(torch.arange(3)).tolist() == [0, 1, 2]
 
 
 def test_shares_cover_a_batch_once_and_may_be_empty():
     for n in range(6):
-        shares = [Team(rank, 4).share(torch.arange(n)).tolist() for rank in range(4)]
+        shares = [Distributed(rank, 4).shard(torch.arange(n)).tolist() for rank in range(4)]
         assert torch.cat([torch.tensor(share) for share in shares]).tolist() == list(range(n))
-    assert not Team(1, 2).writes
+    assert not Distributed(1, 2).is_main

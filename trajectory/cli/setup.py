@@ -25,7 +25,7 @@ from tap import Tap
 
 from trajectory.storage.checkpoints import Stopped
 from trajectory.storage.serialization import mkdir, write_json
-from trajectory.training.distributed import leave_team
+from trajectory.training.distributed import disconnect
 from trajectory.utils.errors import InputError
 from trajectory.utils.git_utils import get_git_rev, save_git_diff
 
@@ -280,7 +280,7 @@ def run(main, parser_class, experiment):
         except KeyboardInterrupt:
             parser.exit(130, f'\n{parser.prog}: interrupted\n')
         finally:
-            leave_team()
+            disconnect()
 
 
 def is_out_of_memory(error: BaseException) -> bool:

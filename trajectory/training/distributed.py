@@ -1,6 +1,6 @@
-"""Let several processes train one model: each takes a share of every batch, and all take the same step.
+"""Data-parallel training: shard each batch, all-reduce gradients.
 
-Started alone, a process is a team of one, and nothing is sent. `torchrun` starts the others:
+A process that is started alone has a world size of 1, and sends nothing. `torchrun` starts several:
 
     torchrun --nproc_per_node=2 scripts/train.py --dataset hopper-medium-v2
 """
@@ -14,27 +14,28 @@ from torch import distributed as dist
 
 from trajectory.utils.errors import InputError
 
-PATIENCE = timedelta(hours=12)      # while the first plans episodes or saves, the others wait
+TIMEOUT = timedelta(hours=12)      # while rank 0 evaluates or saves, the others wait
 
 
 @dataclass(frozen=True)
-class Team:
-    """Who we are among the processes that train.    rank : 0 writes the files    size : how many there are"""
+class Distributed:
+    """The processes that train one model.    rank : of this one    world_size : how many there are"""
 
     rank: int = 0
-    size: int = 1
+    world_size: int = 1
 
     @property
-    def writes(self) -> bool:
+    def is_main(self) -> bool:
+        """Whether this process, of rank 0, writes the files."""
         return self.rank == 0
 
-    def share(self, indices: Tensor) -> Tensor:
-        """This process' part of a batch; of a small one it may be empty.    indices : [ B ]"""
-        return indices.tensor_split(self.size)[self.rank]
+    def shard(self, indices: Tensor) -> Tensor:
+        """This rank's part of a batch; of a small one it may be empty.    indices : [ B ]"""
+        return indices.tensor_split(self.world_size)[self.rank]
 
-    def add_up(self, tensors: list[Tensor]) -> None:
-        """Replace each tensor by its sum over the processes."""
-        if self.size == 1:
+    def all_reduce(self, tensors: list[Tensor]) -> None:
+        """Replace each tensor by its sum over the ranks."""
+        if self.world_size == 1:
             return
         joined = torch.cat([tensor.flatten() for tensor in tensors])    # one message for all
         dist.all_reduce(joined)
@@ -42,37 +43,37 @@ class Team:
             tensor.copy_(part.view_as(tensor))
 
     def any(self, *facts: bool) -> list[bool]:
-        """Which of these hold for at least one process."""
-        if self.size == 1:
+        """Which of these hold on at least one rank."""
+        if self.world_size == 1:
             return list(facts)
         agreed = torch.tensor(facts, dtype=torch.uint8)
         dist.all_reduce(agreed, dist.ReduceOp.MAX)
         return agreed.bool().tolist()
 
-    def gather(self, item) -> list:
-        """What each process has, in the order of their ranks."""
-        if self.size == 1:
+    def all_gather(self, item) -> list:
+        """What each rank has, in the order of the ranks."""
+        if self.world_size == 1:
             return [item]
-        items = [None] * self.size
+        items = [None] * self.world_size
         dist.all_gather_object(items, item)
         return items
 
-    def copy_from_first(self, model) -> None:
-        """Give every process the weights of the first, once all are here."""
-        if self.size > 1:
+    def broadcast_from_main(self, model) -> None:
+        """Copy the weights of rank 0 to all."""
+        if self.world_size > 1:
             self.any(True)
             for tensor in model.state_dict().values():
                 dist.broadcast(tensor, src=0)
 
 
-def join_team(device: torch.device) -> tuple[Team, torch.device]:
+def connect(device: torch.device) -> tuple[Distributed, torch.device]:
     """Find the other processes, if `torchrun` started some.
 
-    returns : the team, and the device of this process: of several on one machine each has a card of its own
+    returns : the processes, and the device of this process: of several on one machine each has a card of its own
     """
     size, local_rank = (int(os.environ.get(name, default)) for name, default in (('WORLD_SIZE', 1), ('LOCAL_RANK', 0)))
     if size == 1:
-        return Team(), device
+        return Distributed(), device
     if device.type == 'cuda':
         if local_rank >= torch.cuda.device_count():
             raise InputError(f'process {local_rank} of this machine finds {torch.cuda.device_count()} CUDA devices.\n'
@@ -80,11 +81,11 @@ def join_team(device: torch.device) -> tuple[Team, torch.device]:
         device = torch.device('cuda', local_rank)
         torch.cuda.set_device(device)
     if not dist.is_initialized():
-        dist.init_process_group('cpu:gloo,cuda:nccl' if device.type == 'cuda' else 'gloo', timeout=PATIENCE)
-    return Team(dist.get_rank(), size), device
+        dist.init_process_group('cpu:gloo,cuda:nccl' if device.type == 'cuda' else 'gloo', timeout=TIMEOUT)
+    return Distributed(dist.get_rank(), size), device
 
 
-def leave_team() -> None:
-    """Part from the other processes."""
+def disconnect() -> None:
+    """Leave the process group."""
     if dist.is_initialized():
         dist.destroy_process_group()

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from trajectory.storage.checkpoints import Stopped, random_state, set_random_state
-from trajectory.training.distributed import Team
+from trajectory.training.distributed import Distributed
 from trajectory.training.precision import arithmetic_of
 from trajectory.utils.arrays import to_device
 from trajectory.utils.errors import InputError
@@ -28,15 +28,15 @@ class Trainer:
 
     config : batch_size, learning_rate, betas, grad_norm_clip, weight_decay, lr_decay, warmup_tokens, final_tokens,
              device; if absent, `seed` for the order of the windows is 0, `precision` auto, and `compile` None
-    team   : the processes that share every batch
+    distributed : the processes that share every batch
     """
 
     __module__ = 'trajectory.utils.training'    # its published name, which recipes keep
     takes_config = True  # `Config` hands it the recipe whole
 
-    def __init__(self, config, team: Team | None = None):
+    def __init__(self, config, distributed: Distributed | None = None):
         self.config = config
-        self.team = team or Team()
+        self.distributed = distributed or Distributed()
         self.device = torch.device(config.device)
         self.arithmetic = arithmetic_of(self.device, config.get('precision', 'auto'), config.get('compile'))
         self.network = self.arithmetic.prepare(lambda model, inputs: model(*inputs)[0])
@@ -135,7 +135,7 @@ class Trainer:
 
     def _share(self, indices):
         """The windows of a batch that this process reads: one that none is left for reads the first, for nothing."""
-        share = self.team.share(indices)
+        share = self.distributed.shard(indices)
         return share if len(share) else indices[:1]
 
     def _gather(self, dataset, indices):
@@ -151,10 +151,10 @@ class Trainer:
         inputs = inputs or self._gather(dataset, self._share(indices))
         optimizer.zero_grad(set_to_none=True)
         losses = self._forward(model, inputs)
-        losses = losses * (len(self.team.share(indices)) / len(indices))              # [ T ]
+        losses = losses * (len(self.distributed.shard(indices)) / len(indices))              # [ T ]
         self._weigh(model, losses).backward()
         losses = losses.detach()
-        self.team.add_up([*(parameter.grad for parameter in model.parameters()), losses])
+        self.distributed.all_reduce([*(parameter.grad for parameter in model.parameters()), losses])
         norm = torch.nn.utils.clip_grad_norm_(model.parameters(), self.config.grad_norm_clip)
         self._recent.append(losses)
         self._unchecked.append((self.n_updates + 1, indices, losses.mean(), norm))
@@ -236,7 +236,7 @@ class Trainer:
             'model': model.state_dict(), 'optimizer': self.get_optimizer(model).state_dict(),
             'counters': {name: getattr(self, name) for name in COUNTERS}, 'logged_at': list(self._logged_at),
             'before_order': self._before_order, 'recent': list(self._recent),
-            'random': self.team.gather(random_state()),
+            'random': self.distributed.all_gather(random_state()),
         }
 
     def restore(self, model, state: dict) -> None:
@@ -249,19 +249,20 @@ class Trainer:
         self._recent = to_device(state['recent'], self.device)
         for group in self.optimizer.param_groups if self.n_updates else ():
             group['lr'] = self.learning_rate()      # it may have been changed on purpose
-        if self.team.rank < len(state['random']):   # a process that was not there draws numbers of its own
-            set_random_state(state['random'][self.team.rank])
+        if self.distributed.rank < len(state['random']):   # a process that was not there draws numbers of its own
+            set_random_state(state['random'][self.distributed.rank])
 
     def save(self, model, checkpoints) -> None:
-        """Write a checkpoint; every process of the team takes part."""
+        """Write a checkpoint; every process takes part."""
         self._check()
         state = self.state(model)
-        if self.team.writes:
+        if self.distributed.is_main:
             checkpoints.save(state)
 
     def _save_if_due(self, model, checkpoints, stop, only_to_stop=False):
-        due = not only_to_stop and self.team.writes and checkpoints is not None and checkpoints.are_due(self.n_updates)
-        stopping, due = self.team.any(bool(stop), due)
+        due = (not only_to_stop and self.distributed.is_main and checkpoints is not None
+               and checkpoints.are_due(self.n_updates))
+        stopping, due = self.distributed.any(bool(stop), due)
         if checkpoints is not None and (due or stopping):
             self.save(model, checkpoints)
         if stopping:

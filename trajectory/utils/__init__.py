@@ -27,7 +27,7 @@ ELSEWHERE = {
     'trajectory.storage.serialization': (
         'get_latest_epoch', 'load_args', 'load_config', 'load_from_config', 'load_model', 'mkdir', 'read_json',
         'remove_partials', 'save_state', 'write_atomically', 'write_json'),
-    'trajectory.training.distributed': ('join_team',),
+    'trajectory.training.distributed': ('connect',),
     'trajectory.training.metrics': ('Metrics', 'need'),
     'trajectory.training.trainer': ('Trainer', 'count_epochs'),
 }

@@ -1,0 +1,91 @@
+"""The anatomy of a method: what every algorithm offers to the scripts that train, evaluate and resume it."""
+import importlib
+import pkgutil
+from abc import ABC, abstractmethod
+from difflib import get_close_matches
+from pathlib import Path
+
+from trajectory.environments.spec import EnvironmentSpec
+from trajectory.rollouts.agent import Agent
+from trajectory.utils.errors import InputError
+
+ALGORITHMS = tuple(sorted(module.name for module in pkgutil.iter_modules([str(Path(__file__).parent)])
+                          if module.ispkg))     # the folders beside this file
+
+
+class Algorithm(ABC):
+    """One method: it learns in `update`, and acts through an `Agent`.
+
+    n_updates        : updates of a whole run
+    updates_per_epoch: an epoch is the unit of checkpoints, held-out numbers and `--eval_every`
+    logged           : names of the numbers that the progress bar shows, the first first
+    free_to_change   : settings of its own that a resumed run may change
+    """
+
+    n_updates: int
+    updates_per_epoch: int = 1
+    logged: tuple[str, ...] = ('loss',)
+    free_to_change: frozenset[str] = frozenset()
+
+    @classmethod
+    @abstractmethod
+    def build(cls, settings, device, distributed) -> 'Algorithm':
+        """Make the algorithm of a new run: its data or environments, networks and optimizers.
+
+        settings    : the parsed settings of the experiment `train`
+        device      : torch.device to learn on
+        distributed : the `Distributed` processes that share each batch
+        """
+
+    @abstractmethod
+    def update(self) -> dict:
+        """Make one step of learning.    returns : its numbers, floats or tensors of no dimension, by name"""
+
+    @abstractmethod
+    def state_dict(self) -> dict:
+        """All that a resumed run needs, generators included: tensors, numbers, strings, lists and dicts."""
+
+    @abstractmethod
+    def load_state_dict(self, state: dict) -> None:
+        """Go on from what `state_dict` returned."""
+
+    @abstractmethod
+    def save(self, folder: Path, epoch: int) -> None:
+        """Write all that acting needs: recipes, statistics, and the weights as `state_<epoch>.pt`."""
+
+    @classmethod
+    @abstractmethod
+    def load(cls, folder: Path, epoch='latest', device='cpu') -> 'Algorithm':
+        """Read what `save` wrote; such an algorithm can act, and needs no dataset."""
+
+    @abstractmethod
+    def agent(self, settings) -> Agent:
+        """The policy.    settings : the parsed settings of the experiment that acts (`evaluate`, or `plan`)"""
+
+    @abstractmethod
+    def spec(self) -> EnvironmentSpec:
+        """Where the agent acts."""
+
+    def describe(self) -> str:
+        """One line about data, network and updates, logged before training starts."""
+        return f'{self.n_updates:,} updates'
+
+    def status(self) -> dict:
+        """Numbers of the present moment: `learning_rate`, and `tokens` where speed is counted in them."""
+        return {}
+
+    def check(self) -> None:
+        """Raise InputError if an update since the last call was not finite."""
+
+    def evaluate_held_out(self) -> dict:
+        """Numbers on what is not learned from, at the end of each epoch; none if nothing is held out."""
+        return {}
+
+
+def find_algorithm(name: str) -> type[Algorithm]:
+    """The class of a method by the name of its folder; each folder exports it as `ALGORITHM`."""
+    if name not in ALGORITHMS:
+        near = get_close_matches(str(name), ALGORITHMS, n=1)
+        raise InputError(f'there is no algorithm {name!r}.' + (f' Did you mean {near[0]!r}?' if near else '') +
+                         f'\n  There are {", ".join(ALGORITHMS)}.')
+    return importlib.import_module(f'trajectory.algorithms.{name}').ALGORITHM

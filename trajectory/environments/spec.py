@@ -1,0 +1,58 @@
+"""Specification of an environment: what names it, without a simulator."""
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from trajectory.environments.catalogue import reference_returns
+
+
+@dataclass(frozen=True)
+class EnvironmentSpec:
+    """An environment, its physics and the returns that score 0 and 1.
+
+    id          : Gymnasium's id, or D4RL's name of a maze or kitchen
+    physics     : `d4rl` (MuJoCo 2.1.0's, as D4RL's data and scores) or `stock` (as installed)
+    name        : of the dataset it belongs to, by which D4RL's reference returns are found; the id, if not given
+    settings    : numbers to make it with, other than its own
+    references  : the returns that score 0 and 1, where they are not D4RL's
+    data_source : where the recorded data comes from, in words
+    """
+
+    id: str
+    physics: str = 'stock'
+    name: str | None = None
+    settings: Mapping = field(default_factory=dict)
+    references: tuple[float, float] | None = None
+    data_source: str | None = None
+
+    def __post_init__(self):
+        object.__setattr__(self, 'settings', MappingProxyType(dict(self.settings)))
+        object.__setattr__(self, 'references', tuple(self.references) if self.references else None)
+
+    def make(self):
+        """The simulator, an `OfflineEnvironment`."""
+        from trajectory.environments.offline import make_environment  # which loads MuJoCo
+
+        env = make_environment(self.id, self.physics, self.name, settings=dict(self.settings),
+                               references=self.references)
+        env.data_source = self.data_source
+        return env
+
+    def normalized_score(self, episode_return: float) -> float | None:
+        """0 is D4RL's random policy, 1 its expert; None where there are no reference returns."""
+        low, high = self.references or reference_returns(self.name or self.id)
+        if low is None:
+            low, high = reference_returns(self.id)
+        return None if low is None else (episode_return - low) / (high - low)
+
+    def record(self) -> dict:
+        """What `source.json` says of it."""
+        own = {'environment_settings': dict(self.settings), 'reference_returns': self.references and [*self.references]}
+        return {'environment': self.id, 'physics': self.physics, 'data_source': self.data_source,
+                **{name: value for name, value in own.items() if value}}
+
+    @classmethod
+    def from_record(cls, record: Mapping, name: str | None = None) -> 'EnvironmentSpec':
+        """The environment that `source.json` describes.    name : of the dataset it is asked for"""
+        return cls(record['environment'], record['physics'], name, record.get('environment_settings') or {},
+                   record.get('reference_returns'), record.get('data_source'))
