@@ -23,7 +23,7 @@ from trajectory.datasets.discretization import QuantileDiscretizer
 from trajectory.models import GPT
 from trajectory.search import beam_plan
 from trajectory.search.graphs import Graphs
-from trajectory.utils import keep_freed_memory, resolve_device, set_threads
+from trajectory.utils import resolve_device, set_threads, tune_malloc
 
 N = 100
 CONTEXT = 5
@@ -37,7 +37,7 @@ SETTINGS = {  # observation_dim, action_dim, beam_width, horizon, actions the ro
 def main(args):
     device = resolve_device(args.device)
     set_threads(args.threads)
-    keep_freed_memory()
+    tune_malloc()
     rate = matrix_rate(device)
     for name in args.settings:
         print(json.dumps(measure(name, device, rate, args)), flush=True)

@@ -93,11 +93,12 @@ def plain_step(dataset, device, batch_size):
     return step
 
 
-def our_step(dataset, device, batch_size, attn_pdrop, precision):
+def our_step(dataset, device, batch_size, attn_pdrop, precision, compiled=None):
     model = make_model(GPT, device, attn_pdrop)
     trainer = Trainer(Config(
         Trainer, verbose=False, batch_size=batch_size, learning_rate=6e-4, betas=(0.9, 0.95), grad_norm_clip=1.0,
         weight_decay=0.1, lr_decay=False, device=str(device), precision=precision,
+        compile=compiled,
     ))
     return lambda: trainer.update(model, dataset, torch.randint(len(dataset), (batch_size,)))
 

@@ -46,6 +46,10 @@ class Train:
     batch_size: Flag[int, 'windows per update'] = 256
     learning_rate: Flag[float, 'largest step size of AdamW, reached after one epoch of warm-up'] = 6e-4
     lr_decay: Flag[bool, 'lower the step size along a cosine after the warm-up'] = True
+    lr_schedule: Flag[
+        Literal['reference', 'run'],
+        'update at which that cosine ends at a tenth: after 20 epochs, to rise again, as in the reference, or the last',
+    ] = 'reference'
     action_weight: Flag[float, 'weight of action tokens in the loss; observations weigh 1'] = 5
     reward_weight: Flag[float, 'weight of reward tokens in the loss'] = 1
     value_weight: Flag[float, 'weight of value tokens in the loss'] = 1

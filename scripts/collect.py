@@ -9,6 +9,7 @@
     medium         the first snapshot to reach a third of D4RL's expert return
     medium-replay  everything the agent saw up to that snapshot (SAC alone keeps it)
     expert         the best snapshot of the whole run
+    snapshots      all of them, which share the transitions evenly: from the first steps to the last policy
 
 Needs `pip install -e .[collect]`. Snapshots stay under `--snapshots`; a second start trains only what is missing.
 
@@ -31,7 +32,7 @@ from trajectory.utils.errors import InputError
 
 log = logging.getLogger(__name__)
 
-QUALITIES = ('random', 'medium', 'medium-replay', 'expert')
+QUALITIES = ('random', 'medium', 'medium-replay', 'expert', 'snapshots')
 ARRIVED = 0.1, 0.2  # at most so far from a walk's goal, and so slow: metres, metres a second
 MEDIUM_SHARE = 1 / 3  # of D4RL's expert return: "approximately 1/3 the performance of the expert" (Fu et al. 2020)
 AGENTS = {  # what differs from Stable-Baselines3's own settings
@@ -45,7 +46,7 @@ class Parser(utils.Flags):
 
     robot: str = 'hopper'            # hopper, halfcheetah, walker2d or ant; or a maze: maze2d-medium-v1
     physics: str = 'd4rl'            # d4rl (MuJoCo 2.1.0's) or stock
-    quality: list[str] = ['medium']  # random, medium, medium-replay, expert; several share the transitions
+    quality: list[str] = ['medium']  # random, medium, medium-replay, expert, snapshots; several share the transitions
     n_transitions: int = 100_000     # steps to record
     savepath: str = ''               # the HDF5 file to write
     agent: str = 'SAC'               # SAC, as D4RL, or PPO, which learns less from a step and far more in a minute
@@ -72,7 +73,7 @@ def main(args):
         log.info('%(steps)9s steps | return %(mean_return)8.1f ± %(std_return).1f', row)
 
     # ------------------------------ recording ----------------------------- #
-    qualities = ['walks'] if walking else args.quality
+    qualities = ['walks'] if walking else expand(args.quality, evaluations)
     shares = np.diff(np.linspace(0, args.n_transitions, len(qualities) + 1).astype(int))
     parts, policies = [], []
     for number, (quality, share) in enumerate(zip(qualities, shares, strict=True)):
@@ -97,6 +98,12 @@ def main(args):
     print(f'{args.savepath}: {len(columns["rewards"]):,} transitions, {len(returns):,} episodes, '
           f'return {returns.mean():.0f} ± {returns.std():.0f} ({returns.min():.0f} to {returns.max():.0f})\n'
           f'Train on it: python scripts/train.py --dataset {Path(args.savepath).stem} --dataset_path {args.savepath}')
+
+
+def expand(qualities, evaluations):
+    """The qualities, `snapshots` written out as the steps of each."""
+    return [part for quality in qualities
+            for part in ([row['steps'] for row in evaluations] if quality == 'snapshots' else [quality])]
 
 
 def is_maze(robot):
@@ -184,7 +191,7 @@ def train(args, env, folder):
 
 def enough(env, qualities, evaluations):
     """Whether the snapshots so far hold every asked quality; the best of the run is known only at its end."""
-    if 'expert' in qualities:
+    if 'expert' in qualities or 'snapshots' in qualities:
         return False
     return set(qualities) == {'random'} or any(is_medium(env, row) for row in evaluations)
 
@@ -195,9 +202,13 @@ def is_medium(env, row):
 
 
 def record(args, env, folder, evaluations, quality, n_transitions, seed):
-    """`n_transitions` steps of the asked quality.    returns : the columns, and the policy in words"""
+    """`n_transitions` steps of a quality, or of the snapshot after so many steps.
+
+    returns : the columns, and the policy in words
+    """
     choices = {'random': lambda: evaluations[0],
-               'expert': lambda: max(evaluations, key=lambda row: row['mean_return'])}
+               'expert': lambda: max(evaluations, key=lambda row: row['mean_return']),
+               **{row['steps']: lambda row=row: row for row in evaluations}}
     chosen = choices.get(quality, lambda: first_medium(env, evaluations))()
     words = f'{args.agent} after {chosen["steps"]:,} steps (return {chosen["mean_return"]:.0f})'
     agent = load_snapshot(args.agent, folder, chosen['steps'], with_replay=quality == 'medium-replay')

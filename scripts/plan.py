@@ -48,7 +48,7 @@ def main(args):
     if args.n_episodes > 1 and device.type == 'cpu':
         n_threads = args.threads or torch.get_num_threads()
     utils.set_threads(1 if n_threads > 1 else args.threads, default=1)
-    utils.keep_freed_memory()
+    utils.tune_malloc()
 
     # ------------------------------- model -------------------------------- #
     run = find_run(args.logbase, args.dataset, args.gpt_loadpath)

@@ -49,9 +49,9 @@ def main(args):
     for name in [name for name in ('tensorboard', 'wandb') if getattr(args, name)]:
         utils.need(name)
     for name in ('discount', 'learning_rate'):
-        utils.check_share(name, getattr(args, name), may_be_zero=False)
+        utils.check_fraction(name, getattr(args, name), may_be_zero=False)
     for name in ('embd_pdrop', 'resid_pdrop', 'attn_pdrop', 'held_out'):
-        utils.check_share(name, getattr(args, name))
+        utils.check_fraction(name, getattr(args, name))
 
     # ------------------------------- data --------------------------------- #
     started = time.perf_counter()
@@ -89,14 +89,14 @@ def main(args):
 
     # ------------------------------ trainer ------------------------------- #
     tokens_per_epoch = len(windows) * block_size
+    n_epochs = utils.count_epochs(len(windows), args.n_epochs, args.n_epochs_ref)
     trainer_config = utils.Config(
         utils.Trainer, verbose=False, batch_size=args.batch_size, learning_rate=args.learning_rate, betas=(0.9, 0.95),
         grad_norm_clip=1.0, weight_decay=0.1, lr_decay=args.lr_decay, warmup_tokens=tokens_per_epoch,
-        final_tokens=20 * tokens_per_epoch, device=str(device), seed=args.seed,
-        precision=args.precision, compile=args.compile,
+        final_tokens=(20 if args.lr_schedule == 'reference' else n_epochs) * tokens_per_epoch, device=str(device),
+        seed=args.seed, precision=args.precision, compile=args.compile,
     )
     trainer = trainer_config(distributed)
-    n_epochs = utils.count_epochs(len(windows), args.n_epochs, args.n_epochs_ref)
     if n_epochs < 1:
         raise InputError(f'{len(windows):,} windows and n_epochs_ref = {args.n_epochs_ref} make {n_epochs} epochs.\n'
                          '  Pass --n_epochs 1, or more.')

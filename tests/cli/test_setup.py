@@ -466,7 +466,7 @@ def test_a_script_that_has_ended_leaves_the_loggers_as_they_were():
 
 FAULTS = '''
 import resource
-from trajectory.utils import keep_freed_memory
+from trajectory.utils import tune_malloc
 import torch
 
 def pages_paid_for():
@@ -476,7 +476,7 @@ def pages_paid_for():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
 torch.set_num_threads(1)
-assert keep_freed_memory()
+assert tune_malloc()
 pages_paid_for()
 print(pages_paid_for())
 '''

@@ -3,14 +3,12 @@
 Weakest to strongest, a setting is the default in the config module, the data set's block there, a flag.
 """
 import argparse
-import ctypes
 import difflib
 import importlib
 import importlib.metadata
 import logging
 import math
 import platform
-import random
 import re
 import sys
 import types
@@ -19,7 +17,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Literal, Union, get_args, get_origin, get_type_hints
 
-import numpy as np
 import torch
 from tap import Tap
 
@@ -28,55 +25,9 @@ from trajectory.storage.serialization import mkdir, write_json
 from trajectory.training.distributed import disconnect
 from trajectory.utils.errors import InputError
 from trajectory.utils.git_utils import get_git_rev, save_git_diff
+from trajectory.utils.runtime import set_seed
 
 VERSIONS_TO_RECORD = ('torch', 'numpy', 'gymnasium', 'mujoco')
-LARGEST_SEED = 2**32 - 1    # numpy takes no more
-MOST_THREADS = 1024         # more than a machine has; torch dies of a hundred thousand
-
-
-def set_seed(seed: int):
-    """Seed the generators that are shared by all: Python's, numpy's and torch's, on every device."""
-    if not 0 <= seed <= LARGEST_SEED:
-        raise InputError(f'a seed is between 0 and {LARGEST_SEED}, got {seed}.\n  Pass --seed 42, say.')
-    random.seed(seed)
-    np.random.seed(seed)  # noqa: NPY002  simulators and data sets of others draw from it
-    torch.manual_seed(seed)
-
-
-def set_threads(threads: int | None, default: int | None = None):
-    """Let torch use this many CPU threads; without either number, as many as it likes."""
-    number = threads if threads is not None else default
-    if number is not None:
-        check_positive('threads', number)
-        if number > MOST_THREADS:
-            raise InputError(f'threads must be at most {MOST_THREADS}, got {number}.\n  Pass --threads 1, say.')
-        torch.set_num_threads(number)
-
-
-def keep_freed_memory() -> bool:
-    """Have the C library keep what is freed, for the next tensors; says whether it does.
-
-    It else gives large blocks back, and pays for each page anew: a tenth of the time that planning on a CPU takes.
-    """
-    trim_threshold, mmap_threshold, top_pad = -1, -3, -2     # as glibc numbers them
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (OSError, TypeError, AttributeError):             # another library than glibc, another system
-        return False
-    return all([mallopt(mmap_threshold, 2 ** 25), mallopt(trim_threshold, 2 ** 31 - 1), mallopt(top_pad, 2 ** 26)])
-
-
-def check_positive(name: str, number: float):
-    """Refuse a setting below 1."""
-    if number < 1:
-        raise InputError(f'{name} must be at least 1, got {number}.\n  Pass --{name} 1, or more.')
-
-
-def check_share(name: str, number: float, may_be_zero: bool = True):
-    """Refuse a setting outside 0 … 1."""
-    if not 0 <= number <= 1 or (number == 0 and not may_be_zero):
-        least = 'from 0 to 1' if may_be_zero else 'above 0, and at most 1'
-        raise InputError(f'{name} must be {least}, got {number}.\n  Pass --{name} 0.5, say.')
 
 
 def check_folder_name(setting: str, name: str, depth: int | None = None):

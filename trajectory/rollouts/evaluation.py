@@ -2,13 +2,12 @@
 import numpy as np
 import torch
 
-from trajectory.cli.setup import check_positive, check_share
 from trajectory.datasets.preprocessing import get_preprocess_fn
 from trajectory.environments.offline import make_environment
 from trajectory.rollouts.episode import Episode
 from trajectory.search.core import beam_plan, check_plan, goal_plan
 from trajectory.search.utils import extract_actions
-from trajectory.utils.errors import InputError
+from trajectory.utils.errors import InputError, check_fraction, check_positive
 
 
 def check_settings(settings, model=None) -> None:
@@ -17,7 +16,7 @@ def check_settings(settings, model=None) -> None:
         check_positive(name, getattr(settings, name))
     for name in ('discount', 'percentile', 'cdf_obs', 'cdf_act', 'cdf_rew'):
         if getattr(settings, name) not in (None, 'mean'):
-            check_share(name, getattr(settings, name))
+            check_fraction(name, getattr(settings, name))
     if settings.plan_freq > settings.horizon:
         raise InputError(f'a plan of {settings.horizon} transitions cannot be followed for {settings.plan_freq} '
                          f'steps.\n  Pass --plan_freq {settings.horizon}, or less.')

@@ -18,6 +18,7 @@ class Graphs:
     def __init__(self):
         self.recorded = {}
         self.works = True
+        self.why_not = None     # the error, once recording has failed
 
     def __call__(self, key, function: Callable, *inputs: Tensor) -> Tensor:
         """What `function` makes of the inputs.
@@ -32,7 +33,7 @@ class Graphs:
                 self.recorded[key] = _record(function, inputs)
             except RuntimeError as error:  # an old driver, or too little memory: slower, and equal
                 log.warning('plans cannot be recorded as CUDA graphs (%s); planning goes on without', error)
-                self.works = False
+                self.works, self.why_not = False, str(error)
                 return function(*inputs)
         graph, places, result = self.recorded[key]
         for place, x in zip(places, inputs, strict=True):

@@ -12,14 +12,14 @@ from trajectory.utils.arrays import (
     to_np,
     to_torch,
 )
-from trajectory.utils.errors import InputError
+from trajectory.utils.errors import InputError, check_fraction, check_positive
 from trajectory.utils.layout import TransitionLayout
 from trajectory.utils.progress import Progress, Silent
+from trajectory.utils.runtime import set_seed, set_threads, tune_malloc
 from trajectory.utils.timer import Timer
 
 ELSEWHERE = {
-    'trajectory.cli.setup': ('Flags', 'Parser', 'check_positive', 'check_share', 'keep_freed_memory', 'run', 'set_seed',
-                             'set_threads', 'watch'),
+    'trajectory.cli.setup': ('Flags', 'Parser', 'run', 'watch'),
     'trajectory.rendering.renderers': ('make_renderer',),
     'trajectory.storage.checkpoints': ('Checkpoints', 'catch_signals', 'clear_run', 'find_checkpoint'),
     'trajectory.storage.config': ('Config',),
@@ -34,8 +34,9 @@ ELSEWHERE = {
 _MODULE_OF = {name: module for module, names in ELSEWHERE.items() for name in names}
 
 __all__ = [
-    'InputError', 'Progress', 'Silent', 'Timer', 'TransitionLayout', 'free_memory', 'normalize', 'peak_memory',
-    'resolve_device', 'set_device', 'to_device', 'to_img', 'to_np', 'to_torch', *_MODULE_OF,
+    'InputError', 'Progress', 'Silent', 'Timer', 'TransitionLayout', 'check_fraction', 'check_positive', 'free_memory',
+    'normalize', 'peak_memory', 'resolve_device', 'set_device', 'set_seed', 'set_threads', 'to_device', 'to_img',
+    'to_np', 'to_torch', 'tune_malloc', *_MODULE_OF,
 ]
 
 
