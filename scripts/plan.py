@@ -40,6 +40,7 @@ FREE_TO_CHANGE = {
 def main(args):
     # ------------------------------- setup -------------------------------- #
     device = utils.resolve_device(args.device)
+    args.set_seed()
     for name in ('n_episodes', 'vis_freq', 'max_episode_steps', 'threads'):
         if getattr(args, name) is not None:
             utils.check_positive(name, getattr(args, name))

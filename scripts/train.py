@@ -41,6 +41,7 @@ def main(args):
     # ------------------------------- setup -------------------------------- #
     distributed, device = utils.connect(utils.resolve_device(args.device))
     utils.set_threads(args.threads)
+    args.set_seed()
     for name in ('step', 'subsampled_sequence_length', 'n_layer', 'n_head', 'n_embd', 'batch_size', 'n_saves',
                  'log_freq', 'n_epochs', 'save_steps', 'eval_every', 'eval_episodes', 'eval_steps'):
         if getattr(args, name) is not None:

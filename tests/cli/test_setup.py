@@ -316,10 +316,18 @@ def draw():
 def test_two_equal_commands_draw_the_same_numbers():
     draws = []
     for seed in ['1', '1', '2']:
-        parse('--seed', seed)
+        parse('--seed', seed).set_seed()
         draws.append(draw())
     assert draws[0] == draws[1]
     assert all(one != other for one, other in zip(draws[0], draws[2], strict=True))
+
+
+def test_parsing_seeds_nothing():
+    set_seed(1)
+    expected = draw()
+    set_seed(1)
+    parse('--seed', '2')
+    assert draw() == expected
 
 
 @pytest.mark.parametrize('seed', [-1, 2**32])

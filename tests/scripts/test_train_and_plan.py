@@ -89,6 +89,20 @@ def test_training_leaves_a_whole_run(logbase):
     assert (epoch, model.observation_dim, model.action_dim, model.block_size) == (1, 11, 3, 3 * 16 - 1)
 
 
+def test_seeds_give_other_weights_and_equal_seeds_equal_bits(recording, tmp_path):
+    weights = {}
+    for name, seed in (('a', 1), ('b', 1), ('c', 2)):
+        start('train', '--dataset', 'tiny', '--dataset_path', recording, '--logbase', tmp_path, '--exp_name', name,
+              *TINY_MODEL, '--seed', seed, '--learning_rate', '1e-30', '--embd_pdrop', '0.5')
+        weights[name] = torch.load(tmp_path / 'tiny' / name / 'state_1.pt', weights_only=True)
+        rows = (tmp_path / 'tiny' / name / 'metrics.jsonl').read_text().splitlines()
+        weights[name]['losses'] = [json.loads(row)['loss'] for row in rows]     # of dropout and the windows' order
+    assert all(torch.equal(weights['a'][name], weights['b'][name]) for name in weights['a'] if name != 'losses')
+    assert weights['a']['losses'] == weights['b']['losses']
+    assert not torch.equal(weights['a']['tok_emb.weight'], weights['c']['tok_emb.weight'])
+    assert weights['a']['losses'][0] != weights['c']['losses'][0]
+
+
 def test_planning_leaves_whole_episodes(planned):
     for suffix, seed in (('0', 42), ('1', 43)):
         folder = planned / suffix

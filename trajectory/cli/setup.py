@@ -103,7 +103,6 @@ class Parser(Flags):
         self.add_extras(*self.read_config(chosen.config, chosen.dataset))
         super().parse_args(experiment, argv)
         self.generate_exp_name()
-        self.set_seed()
         return self
 
     def read_config(self, config, dataset):
@@ -143,7 +142,7 @@ class Parser(Flags):
             )
 
     def set_seed(self):
-        """Seed what is shared, if the experiment has a seed."""
+        """Seed the global generators with the experiment's seed, if it has one: for `main`, once; parsing seeds nothing."""
         if hasattr(self, 'seed'):
             set_seed(self.seed)
 

@@ -68,7 +68,7 @@ def beam_plan(model, value_fn: Callable, x: Tensor | Sequence[Tensor], n_steps: 
                                 for i in members])
         if graphs is None or draw or not cached:
             return plan(together, uniforms, *goals)
-        key = (together.shape, n_steps, beam_width, n_expand, discount, limit, k_obs, k_act, k_rew, cdf_obs, cdf_act,
+        key = (together.shape[1:], n_steps, beam_width, n_expand, discount, limit, k_obs, k_act, k_rew, cdf_obs, cdf_act,
                cdf_rew)
         return graphs(key, plan, together, uniforms, *goals)
 
@@ -78,7 +78,9 @@ def beam_plan(model, value_fn: Callable, x: Tensor | Sequence[Tensor], n_steps: 
     else:
         with ThreadPoolExecutor(n_threads) as threads:
             plans = list(threads.map(plan_for, shares))
-    plans = torch.cat(plans)[torch.tensor([i for members in shares for i in members]).argsort()]
+    plans, order = torch.cat(plans), [i for members in shares for i in members]
+    if order != sorted(order):
+        plans = plans[torch.tensor(order).argsort().to(plans.device)]
     return plans[0] if torch.is_tensor(x) and len(plans) == 1 else plans
 
 

@@ -23,12 +23,15 @@ class Graphs:
     def __call__(self, key, function: Callable, *inputs: Tensor) -> Tensor:
         """What `function` makes of the inputs.
 
-        key      : everything it depends on but the numbers in its inputs
-        function : from tensors to a tensor; it may not look at a number on the host
+        key      : everything it depends on but the rows of its inputs: their number and their numbers
+        function : from tensors to a tensor, row by row; it may not look at a number on the host
+
+        A graph that was recorded for more rows serves fewer: episodes end one by one, and to record anew takes seconds.
         """
         if not self.works or any(x.device.type != 'cuda' for x in inputs):
             return function(*inputs)
-        if key not in self.recorded:
+        n_rows = len(inputs[0])
+        if key not in self.recorded or len(self.recorded[key][1][0]) < n_rows:
             try:
                 self.recorded[key] = _record(function, inputs)
             except RuntimeError as error:  # an old driver, or too little memory: slower, and equal
@@ -37,9 +40,9 @@ class Graphs:
                 return function(*inputs)
         graph, places, result = self.recorded[key]
         for place, x in zip(places, inputs, strict=True):
-            place.copy_(x)
+            place[:n_rows].copy_(x)
         graph.replay()
-        return result.clone()
+        return result[:n_rows].clone()
 
 
 def _record(function, inputs):
