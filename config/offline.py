@@ -108,6 +108,7 @@ class Plan:
     ] = 'mean'
 
     # sampling; None leaves that distribution whole
+    temperature: Flag[float, 'temperature of the action distribution; below 1 draws likelier actions'] = 1.0
     k_obs: Flag[int | None, 'draw observations from the k likeliest tokens; 1 is greedy'] = 1
     k_act: Flag[int | None, 'draw actions from the k likeliest tokens'] = None
     k_rew: Flag[int | None, 'draw rewards and values from the k likeliest tokens'] = 1

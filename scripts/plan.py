@@ -100,6 +100,7 @@ def main(args):
                         gpt.observation_dim, gpt.action_dim, discount=args.discount,
                         max_context_transitions=args.max_context_transitions, k_obs=args.k_obs, k_act=args.k_act,
                         k_rew=args.k_rew, cdf_obs=args.cdf_obs, cdf_act=args.cdf_act, cdf_rew=args.cdf_rew,
+                        temperature=args.temperature,
                         verbose=False, generator=[episodes[k].generator for k in live], n_threads=n_threads,
                         graphs=graphs,
                     )

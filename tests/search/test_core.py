@@ -81,6 +81,7 @@ def random_setting(seed):
         'discount': 0.95, 'max_context_transitions': context[rng.integers(len(context))],
         **{name: k[rng.integers(len(k))] for name in ('k_obs', 'k_act', 'k_rew')},
         **{name: cdf[rng.integers(len(cdf))] for name in ('cdf_obs', 'cdf_act', 'cdf_rew')},
+        'temperature': float(rng.choice([1.0, 0.3, 2.0])),
     }
     prefixes = [torch.tensor(rng.integers(0, vocab_size + 1, int(n) * dim + observation_dim))
                 for n in rng.integers(0, block_transitions + 3, int(rng.integers(1, 4)))]
@@ -115,6 +116,16 @@ def test_an_episode_plans_in_company_as_it_does_alone(seed, n_threads):
         alone = beam_plan(model, value_fn, prefix[None], verbose=False, goal=None if goal is None else goal[[i]],
                           generator=generators(1, seed=i), **plan)
         assert torch.equal(alone, together[i])
+
+
+def test_a_low_temperature_draws_the_likeliest_actions(reference):
+    _, model, value_fn = reference
+    x, plan = torch.tensor([[1, 2, 3]]), dict(n_steps=1, beam_width=8, n_expand=1, observation_dim=3, action_dim=2)
+    likeliest = beam_plan(model, value_fn, x, verbose=False, k_act=1, **plan)
+    cold, warm = (beam_plan(model, value_fn, x, verbose=False, generator=torch.Generator().manual_seed(3),
+                            temperature=temperature, **plan) for temperature in (1e-3, 1.0))
+    assert torch.equal(cold, likeliest)
+    assert not torch.equal(warm, likeliest)
 
 
 @pytest.mark.parametrize('n_threads', [1, 2, 5])

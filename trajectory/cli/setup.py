@@ -142,7 +142,7 @@ class Parser(Flags):
             )
 
     def set_seed(self):
-        """Seed the global generators with the experiment's seed, if it has one: for `main`, once; parsing seeds nothing."""
+        """Seed the global generators, if the experiment has a seed; `main` calls it once, and parsing does not."""
         if hasattr(self, 'seed'):
             set_seed(self.seed)
 

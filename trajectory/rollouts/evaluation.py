@@ -6,12 +6,14 @@ from trajectory.datasets.preprocessing import get_preprocess_fn
 from trajectory.environments.offline import make_environment
 from trajectory.rollouts.episode import Episode
 from trajectory.search.core import beam_plan, check_plan, goal_plan
+from trajectory.search.sampling import check_temperature
 from trajectory.search.utils import extract_actions
 from trajectory.utils.errors import InputError, check_fraction, check_positive
 
 
 def check_settings(settings, model=None) -> None:
     """Refuse settings with which nobody can plan, or not with this model, before any work."""
+    check_temperature(settings.temperature)
     for name in ('plan_freq', 'horizon', 'beam_width', 'n_expand'):
         check_positive(name, getattr(settings, name))
     for name in ('discount', 'percentile', 'cdf_obs', 'cdf_act', 'cdf_rew'):
@@ -58,7 +60,8 @@ def plan_episodes(model, discretizer, source: tuple, n_episodes: int, settings, 
                     settings.horizon, settings.beam_width, settings.n_expand, model.observation_dim, model.action_dim,
                     discount=settings.discount, max_context_transitions=context, k_obs=settings.k_obs,
                     k_act=settings.k_act, k_rew=settings.k_rew, cdf_obs=settings.cdf_obs, cdf_act=settings.cdf_act,
-                    cdf_rew=settings.cdf_rew, verbose=False, generator=[episode.generator for episode in live],
+                    cdf_rew=settings.cdf_rew, temperature=settings.temperature, verbose=False,
+                    generator=[episode.generator for episode in live],
                 )
             for episode, sequence in zip(live, sequences, strict=True):
                 episode.take(sequence)

@@ -23,7 +23,8 @@ def beam_plan(model, value_fn: Callable, x: Tensor | Sequence[Tensor], n_steps: 
               observation_dim: int, action_dim: int, discount: float = 0.99,
               max_context_transitions: int | None = None, k_obs: int | None = None, k_act: int | None = None,
               k_rew: int | None = 1, cdf_obs: float | None = None, cdf_act: float | None = None,
-              cdf_rew: float | None = None, verbose: bool = True, *, goal: Tensor | None = None,
+              cdf_rew: float | None = None, verbose: bool = True, *, temperature: float = 1.0,
+              goal: Tensor | None = None,
               generator: torch.Generator | Sequence[torch.Generator] | None = None,
               draw: Callable | None = None, cached: bool = True, n_threads: int = 1,
               graphs: Graphs | None = None) -> Tensor:
@@ -31,6 +32,7 @@ def beam_plan(model, value_fn: Callable, x: Tensor | Sequence[Tensor], n_steps: 
 
     value_fn   : from distributions [ B x 2 x V ] over reward and value tokens to two [ B ]
     x          : [ G x T ] tokens of context and present observation; a list of [ T ], if lengths differ
+    temperature: of the actions' distribution, before its filters; below 1 sharpens it
     goal       : [ G x observation_dim ] tokens, for a `ConditionalGPT`
     generator  : where the draws come from; several episodes take a list, so that each draws as it would alone
     draw       : instead of it, a function from distributions [ B x V ] to tokens [ B x 1 ]
@@ -49,7 +51,8 @@ def beam_plan(model, value_fn: Callable, x: Tensor | Sequence[Tensor], n_steps: 
     if not prefixes or len(generators) != len(prefixes):
         raise InputError(f'{len(generators)} generators for {len(prefixes)} prefixes' if prefixes else
                          'there is no prefix to plan from')
-    how = {'obs': {'topk': k_obs, 'cdf': cdf_obs}, 'act': {'topk': k_act, 'cdf': cdf_act},
+    how = {'obs': {'topk': k_obs, 'cdf': cdf_obs},
+           'act': {'topk': k_act, 'cdf': cdf_act, 'temperature': temperature},
            'rew': {'topk': k_rew, 'cdf': cdf_rew}}
     n_draws = _count_draws(layout, n_steps, beam_width, n_expand, how)
 
@@ -68,8 +71,8 @@ def beam_plan(model, value_fn: Callable, x: Tensor | Sequence[Tensor], n_steps: 
                                 for i in members])
         if graphs is None or draw or not cached:
             return plan(together, uniforms, *goals)
-        key = (together.shape[1:], n_steps, beam_width, n_expand, discount, limit, k_obs, k_act, k_rew, cdf_obs, cdf_act,
-               cdf_rew)
+        key = (together.shape[1:], n_steps, beam_width, n_expand, discount, limit, k_obs, k_act, k_rew, cdf_obs,
+               cdf_act, cdf_rew, temperature)
         return graphs(key, plan, together, uniforms, *goals)
 
     shares = _of_equal_length(prefixes, most=-(-len(prefixes) // n_threads) if each_its_own else len(prefixes))

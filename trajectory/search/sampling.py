@@ -8,8 +8,9 @@ from torch import Tensor
 from trajectory.search.sequences import CachedSequences, forward, round_to_multiple
 from trajectory.utils.errors import InputError
 
-__all__ = ['check_k', 'check_search', 'choose', 'draws_from', 'draws_in_order', 'extend', 'filter_cdf', 'filtered',
-           'forward', 'get_logp', 'inverse_cdf', 'round_to_multiple', 'sample', 'sample_n', 'sort_2d', 'top_k_logits']
+__all__ = ['check_k', 'check_search', 'check_temperature', 'choose', 'draws_from', 'draws_in_order', 'extend',
+           'filter_cdf', 'filtered', 'forward', 'get_logp', 'inverse_cdf', 'round_to_multiple', 'sample', 'sample_n',
+           'sort_2d', 'top_k_logits']
 
 
 def top_k_logits(logits: Tensor, k: int) -> Tensor:
@@ -155,6 +156,12 @@ def check_search(model, x: Tensor, n_steps: int, max_block: int | None, crop_inc
         raise InputError(f'max_block must hold a transition of {dim} tokens, got {max_block}')
     check_k(model, 'topk', topk)
     return min(block_size, max_block or block_size)
+
+
+def check_temperature(temperature: float) -> None:
+    """Refuse a temperature that no distribution can have."""
+    if not 0 < temperature < float('inf'):
+        raise InputError(f'temperature must be above 0 and finite, got {temperature}.\n  Pass --temperature 1, say.')
 
 
 def check_k(model, name: str, k: int | None) -> None:
