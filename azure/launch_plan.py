@@ -34,7 +34,8 @@ default_params = {
 
 
 def main(args):
-    return launch(args, [(plan, Sweep(params_to_sweep, default_params))], Path(__file__).with_name('config.py'))
+    return launch(args, [(plan, Sweep(params_to_sweep, default_params))], Path(__file__).with_name('config.py'),
+                  cloud={'region': 'westus2'})
 
 
 if __name__ == '__main__':

@@ -26,7 +26,8 @@ default_params = {
 
 
 def main(args):
-    return launch(args, [(train, Sweep(params_to_sweep, default_params))], Path(__file__).with_name('config.py'))
+    return launch(args, [(train, Sweep(params_to_sweep, default_params))], Path(__file__).with_name('config.py'),
+                  cloud={'gpu_model': 'nvidia-tesla-v100'})
 
 
 if __name__ == '__main__':

@@ -35,6 +35,7 @@ class Train:
     n_layer: Flag[int, 'transformer blocks'] = 4
     n_head: Flag[int, 'attention heads per block'] = 4
     n_embd: Flag[int, 'width of one head; the model is n_head times as wide'] = 32
+    share_head: Flag[bool, 'one output layer for all columns, instead of one for each'] = False
     embd_pdrop: Flag[float, 'dropout probability after the embedding'] = 0.1
     resid_pdrop: Flag[float, 'dropout probability after each part of a block'] = 0.1
     attn_pdrop: Flag[float, 'dropout probability on the attention weights'] = 0.1
@@ -102,7 +103,9 @@ class Plan:
         int | None, 'transitions the model sees at once, the one it imagines included; None: all that fit'
     ] = 5
     prefix_context: Flag[bool, 'begin a plan with what has happened, not with the observation alone'] = True
-    discount: Flag[float, 'factor per step on the rewards that a plan is judged by'] = 0.99
+    discount: Flag[
+        float | None, "factor per step on the rewards that a plan is judged by; None: the one of the model's dataset"
+    ] = None
     percentile: Flag[
         float | Literal['mean'], 'what stands for a distribution of values: its mean or a quantile (0 to 1)'
     ] = 'mean'

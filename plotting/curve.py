@@ -95,6 +95,10 @@ def dress(top, bottom) -> None:
     bottom.set_ylabel('learning rate', color=FAINT_INK)
     bottom.set_xlabel('updates', color=FAINT_INK)
     bottom.set_ylim(bottom=0)
+    for axes, axis in ((top, 'x'), (top, 'y'), (bottom, 'y')):
+        low, high = getattr(axes, f'get_{axis}lim')()
+        if len(axes.lines) and high - low < 1e-6 * max(abs(low), abs(high)):    # one point, or a constant
+            getattr(axes, f'set_{axis}lim')(low - 0.5 * abs(low or 1), high + 0.5 * abs(high or 1))
     bottom.ticklabel_format(axis='y', style='sci', scilimits=(0, 0), useMathText=True)
     bottom.xaxis.set_major_formatter(lambda step, _: f'{step:,.0f}')
     for axes in (top, bottom):

@@ -35,7 +35,7 @@ class Parser(utils.Flags):
 
 def main(args):
     # -------------------------------- model ------------------------------- #
-    trained = TrainedModel.from_pretrained(args.source, epoch=args.epoch)
+    trained = TrainedModel.from_pretrained(args.source, epoch=args.epoch, flag='--epoch')
     if trained.data is None and args.dataset:
         trained = replace(trained, data=published_data_recipe(args.dataset, trained.model))
     if trained.data is not None:

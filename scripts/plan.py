@@ -55,6 +55,10 @@ def main(args):
     run = find_run(args.logbase, args.dataset, args.gpt_loadpath)
     trained = TrainedModel.from_run(*run, epoch=args.gpt_epoch, device=device)
     gpt, epoch = trained.model, trained.epoch
+    window = (gpt.block_size + 1) // gpt.transition_dim
+    if (args.max_context_transitions or 0) > window:
+        log.info('a context of %s transitions does not fit the block of the model: planning with %s',
+                 args.max_context_transitions, window)
     check_plan(gpt, gpt.layout, [], args.horizon, args.beam_width, args.n_expand, args.max_context_transitions,
                args.k_obs, args.k_act, args.k_rew)
     trained = recover(trained, args.dataset, args.dataset_path)
@@ -62,6 +66,8 @@ def main(args):
     discretizer, source = trained.discretizer, trained.source
     log.info('%s, epoch %s | environment %s, physics %s | learned from %s',
              Path(*run), epoch, source['environment'], source['physics'], source['data_source'])
+
+    discount = trained.discount if args.discount is None else args.discount
 
     def value_fn(probs):
         return discretizer.value_fn(probs, args.percentile)
@@ -97,7 +103,7 @@ def main(args):
                 else:
                     sequences = beam_plan(
                         gpt, value_fn, prefixes, args.horizon, args.beam_width, args.n_expand,
-                        gpt.observation_dim, gpt.action_dim, discount=args.discount,
+                        gpt.observation_dim, gpt.action_dim, discount=discount,
                         max_context_transitions=args.max_context_transitions, k_obs=args.k_obs, k_act=args.k_act,
                         k_rew=args.k_rew, cdf_obs=args.cdf_obs, cdf_act=args.cdf_act, cdf_rew=args.cdf_rew,
                         temperature=args.temperature,

@@ -72,7 +72,8 @@ def fetch(logbase, kind, names):
     what, url, file = KINDS[kind]
     variable = f'PRETRAINED_{what.upper()}'
     url = os.environ.get(variable) or url
-    store = utils.mkdir(Path(logbase, '.pretrained'))
+    store = Path(logbase, '.pretrained')
+    utils.mkdir(store)
     archive = Path(url) if Path(url).is_file() else store / file
     if not archive.exists():
         download(url, archive, what=f'The archive of published {what}', remedy=(

@@ -47,6 +47,8 @@ def main(args):
         if getattr(args, name) is not None:
             utils.check_positive(name, getattr(args, name))
     plan_settings = utils.Parser().parse_args('plan', ['--dataset', args.dataset, '--config', args.config])
+    if plan_settings.discount is None:
+        plan_settings.discount = args.discount
     for name in [name for name in ('tensorboard', 'wandb') if getattr(args, name)]:
         utils.need(name)
     for name in ('discount', 'learning_rate'):
@@ -82,6 +84,7 @@ def main(args):
         observation_dim=layout.observation_dim, action_dim=layout.action_dim, transition_dim=layout.dim,
         action_weight=args.action_weight, reward_weight=args.reward_weight, value_weight=args.value_weight,
         embd_pdrop=args.embd_pdrop, resid_pdrop=args.resid_pdrop, attn_pdrop=args.attn_pdrop,
+        **({'share_head': True} if args.share_head else {}),
     )
     check_model_settings(model_config, *SAID)
     model = model_config().to(device)

@@ -34,7 +34,7 @@ MAY_IMPORT = {      # arrows point one way
     'search': {'search', 'datasets', 'models', 'utils'},
     'training': {'training', 'storage', 'utils'},
     'rollouts': {'rollouts', 'cli', 'search', 'environments', 'datasets', 'models', 'utils'},
-    'rendering': {'rendering', 'storage', 'utils'},
+    'rendering': {'rendering', 'datasets', 'storage', 'utils'},
     'algorithms': {'algorithms', 'rollouts', 'training', 'search', 'datasets', 'models', 'environments', 'storage',
                    'cli', 'utils'},
     'sweeps': {'sweeps', 'cli', 'storage', 'training', 'utils'},

@@ -25,7 +25,10 @@ def test_edges_tokens_and_values_are_the_references(reference):
     np.testing.assert_allclose(discretizer.thresholds, arrays['thresholds'], atol=1e-9, rtol=0)
     np.testing.assert_array_equal(discretizer.discretize(arrays['x']), arrays['indices'])
     np.testing.assert_allclose(discretizer.reconstruct(arrays['indices']), arrays['reconstruction'], atol=1e-9)
-    np.testing.assert_allclose(discretizer(arrays['x']), arrays['reconstruction'], atol=1e-9)
+    indices, reconstruction, error = discretizer(arrays['x'])
+    np.testing.assert_array_equal(indices, arrays['indices'])
+    np.testing.assert_allclose(reconstruction, arrays['reconstruction'], atol=1e-9)
+    np.testing.assert_allclose(error, np.abs(arrays['x'] - arrays['reconstruction']).max(axis=0), atol=1e-9)
     np.testing.assert_allclose(discretizer.reconstruct(arrays['random_indices']), arrays['random_reconstruction'],
                                atol=1e-9)
     start, end = arrays['subslice']

@@ -122,3 +122,26 @@ def test_dimensions_that_do_not_add_up_are_refused():
         make_gpt(TINY)(torch.zeros(1, 30, dtype=torch.long))
     with pytest.raises(ValueError, match='a goal has 3 tokens, this one has 2'):
         make_gpt(TINY, kind=ConditionalGPT)(torch.zeros(1, 5, dtype=torch.long), torch.zeros(1, 2, dtype=torch.long))
+
+
+def test_a_shared_head_serves_every_column():
+    from trajectory.search import beam_plan
+
+    config = {**golden('gpt')['config'], 'share_head': True}
+    torch.manual_seed(0)
+    model = make_gpt(config)
+    assert model.head.weight.shape == (config['vocab_size'] + 1, config['n_embd'])
+    tokens = torch.randint(config['vocab_size'], (2, 9))
+    logits, loss = model(tokens, tokens)
+    assert logits.shape == (2, 9, config['vocab_size'] + 1)
+    loss.backward()
+    assert model.head.weight.grad.abs().sum() > 0
+    for parameter in model.parameters():
+        parameter.data.normal_(std=0.5)
+    dims = config['observation_dim'], config['action_dim']
+    plans = [beam_plan(model, lambda probs: (probs[:, 0, 0], probs[:, 1, 0]), tokens[:1, :dims[0]], 2, 3, 2, *dims,
+                       verbose=False, cached=cached, generator=torch.Generator().manual_seed(0))
+             for cached in (True, False)]
+    assert torch.equal(*plans)
+    optimizer = model.configure_optimizers(SimpleNamespace(learning_rate=1e-3, betas=(0.9, 0.95), weight_decay=0.1))
+    assert any(p is model.head.weight for p in optimizer.param_groups[0]['params'])     # which decay

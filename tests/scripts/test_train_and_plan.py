@@ -301,7 +301,6 @@ def test_a_missing_cuda_is_named(name, tmp_path, capfd):
     *[([f'--{name}', number], f'{name} must be at least 1, got {number}')
       for name in ('horizon', 'plan_freq', 'beam_width', 'n_expand', 'n_episodes', 'vis_freq', 'max_episode_steps')
       for number in ('0', '-2')],
-    (['--max_context_transitions', '4'], 'Pass --max_context_transitions 3.'),
     (['--max_context_transitions', '1'], 'Pass --max_context_transitions 2, or more.'),
     (['--max_context_transitions', '0'], 'Pass --max_context_transitions 2, or more.'),
     (['--k_act', '0'], 'k_act must be between 1 and the 11 tokens of a column, got 0'),
@@ -362,3 +361,45 @@ def test_a_run_that_is_not_whole_is_refused(logbase, tmp_path, capfd, spoil, mes
     shutil.copytree(logbase / 'tiny/gpt/azure', tmp_path / 'tiny/gpt/azure')
     spoil(tmp_path / 'tiny/gpt/azure')
     assert message in refused(capfd, tmp_path, 'plan', '--dataset', 'tiny', '--logbase', tmp_path, *TINY_PLAN)
+
+
+def test_a_plan_is_ranked_by_the_models_own_discount(recording, tmp_path, capfd, monkeypatch):
+    seen = []
+    whole = plan.beam_plan
+    monkeypatch.setattr(plan, 'beam_plan', lambda *args, **settings: (seen.append(settings['discount']),
+                                                                      whole(*args, **settings))[1])
+    start('train', '--dataset', 'tiny', '--dataset_path', recording, '--logbase', tmp_path, *TINY_MODEL,
+          '--discount', '0.9')
+    for flags in ((), ('--discount', '0.5')):
+        start('plan', '--dataset', 'tiny', '--logbase', tmp_path, *TINY_PLAN, '--prefix', f'plans/{len(seen)}/', *flags)
+    assert set(seen) == {0.9, 0.5}
+    assert seen[0] == 0.9
+
+
+def test_a_context_longer_than_the_block_is_said_once_and_planned_with(logbase, capfd):
+    start('plan', '--dataset', 'tiny', '--logbase', logbase, *TINY_PLAN, '--prefix', 'plans/long/',
+          '--max_context_transitions', '99')
+    assert capfd.readouterr().out.count('a context of 99 transitions does not fit the block of the model: planning '
+                                        'with 3') == 1
+    start('plan', '--dataset', 'tiny', '--logbase', logbase, *TINY_PLAN, '--prefix', 'plans/short/')
+    long, short = (json.loads((logbase / f'tiny/plans/{name}/freq1_H2_beam4/0/rollout.json').read_text())
+                   for name in ('long', 'short'))
+    assert long == short
+
+
+@pytest.mark.parametrize(('flags', 'expected'), [
+    ([], False), (['--restart'], True), (['--restart', 'True'], True), (['--restart', 'False'], False),
+    (['--restart', '--seed', '1'], True), (['--tensorboard'], True),
+])
+def test_booleans_are_bare_flags_or_take_a_value(flags, expected):
+    args = train.Parser().parse_args('train', ['--dataset', 'tiny', *flags])
+    assert (args.tensorboard if '--tensorboard' in flags else args.restart) is expected
+
+
+def test_the_schedule_over_the_run_ends_at_a_tenth(recording, tmp_path):
+    for schedule, last in (('run', 0.1), ('reference', 1.0)):
+        start('train', '--dataset', 'tiny', '--dataset_path', recording, '--logbase', tmp_path, *TINY_MODEL,
+              '--n_epochs', '4', '--lr_schedule', schedule, '--exp_name', schedule)
+        rows = (tmp_path / 'tiny' / schedule / 'metrics.jsonl').read_text().splitlines()
+        rates = [json.loads(row)['learning_rate'] for row in rows]
+        assert rates[-1] == pytest.approx(last * 6e-4, rel=0.2)

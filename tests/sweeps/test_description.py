@@ -69,7 +69,8 @@ def trained(tmp_path):
     def make(epochs, **settings):
         settings = {'dataset': 'hopper-medium-v2', 'logbase': str(tmp_path), **settings}
         variant, = expand(train, Sweep({}, settings))
-        folder = utils.mkdir(variant.folder)
+        folder = variant.folder
+        utils.mkdir(folder)
         utils.write_json(folder / 'args.json', {**variant.settled, 'device': 'elsewhere'})
         utils.Config(utils.Trainer, verbose=False, warmup_tokens=39 * 10_000).save(folder / 'trainer_config.json')
         utils.Config(GPT, verbose=False, **SMALL).save(folder / 'model_config.json')

@@ -14,6 +14,7 @@ import sys
 import types
 from collections.abc import Callable, Mapping
 from contextlib import contextmanager
+from dataclasses import field, make_dataclass
 from pathlib import Path
 from typing import Annotated, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -25,7 +26,7 @@ from trajectory.storage.serialization import mkdir, write_json
 from trajectory.training.distributed import disconnect
 from trajectory.utils.errors import InputError
 from trajectory.utils.git_utils import get_git_rev, save_git_diff
-from trajectory.utils.runtime import set_seed
+from trajectory.utils.runtime import check_seed, set_seed
 
 VERSIONS_TO_RECORD = ('torch', 'numpy', 'gymnasium', 'mujoco')
 
@@ -41,10 +42,12 @@ def check_folder_name(setting: str, name: str, depth: int | None = None):
 def watch(args_to_watch) -> Callable:
     """Return a function that names a run's folder after some settings, given as pairs (setting, label).
 
-    ('prefix', ''), ('horizon', 'H'), ('beam_width', 'beam') give `plans/defaults/H15_beam128`.
+    ('prefix', ''), ('horizon', 'H'), ('beam_width', 'beam') give `plans/defaults/H15_beam128`. A setting that is absent
+    is left out.
     """
     def name_folder(args) -> str:
-        name = '_'.join(f'{label}{getattr(args, setting)}' for setting, label in args_to_watch)
+        name = '_'.join(f'{label}{getattr(args, setting)}' for setting, label in args_to_watch
+                        if hasattr(args, setting))
         return name.replace('/_', '/').replace('(', '').replace(')', '').replace(', ', '-')
 
     return name_folder
@@ -61,15 +64,31 @@ class Flags(Tap):
 
     def configure(self):
         for name, hint in get_type_hints(type(self)).items():
-            if get_origin(hint) in (Union, types.UnionType, Literal):   # which Tap reads less well
+            if hint is bool or get_origin(hint) in (Union, types.UnionType, Literal):   # which Tap reads less well
                 self.add_argument(f'--{name}', type=reader(hint), metavar='|'.join(_words(hint)))
 
     def parse_args(self, _experiment=None, argv=None):
         """Read the flags; no experiment has a say in them here."""
-        super().parse_args(_join_negative_numbers(sys.argv[1:] if argv is None else argv), known_only=True)
+        words = _join_negative_numbers(sys.argv[1:] if argv is None else argv)
+        super().parse_args(self._write_out_booleans(words), known_only=True)
         if self.extra_args:
             self.error(f'unrecognized arguments: {" ".join(self.extra_args)}{suggest(self, self.extra_args)}')
         return self
+
+    def _write_out_booleans(self, argv) -> list[str]:
+        """Write a bare `--flag`, and `--flag False`, as `--flag=True` and `--flag=False`."""
+        booleans = {flag for action in self._actions if action.metavar == 'True|False'
+                    for flag in action.option_strings}
+        has_positionals = any(not action.option_strings for action in self._actions)
+        words = []
+        for word in [*argv, '--']:
+            if words and words[-1] in booleans:
+                is_value = word in ('True', 'False') or not (has_positionals or word.startswith('-'))
+                words[-1] += f'={word}' if is_value else '=True'
+                if is_value:
+                    continue
+            words.append(word)
+        return words[:-1]
 
     def error(self, message):
         """Say what is wrong with the input, without the page of usage, and exit."""
@@ -89,9 +108,11 @@ class Parser(Flags):
     dataset: str                        # name of the data set
     config: str = 'config.offline'      # module that holds the settings
 
-    def parse_args(self, experiment, argv=None):  # Tap's own takes the arguments first
-        """Settle every setting of `experiment`, and the folder of the run, `savepath`."""
+    def parse_args(self, experiment=None, argv=None):  # Tap's own takes the arguments first
+        """Resolve the settings of `experiment`, and the folder of the run, `savepath`; without one, the flags alone."""
         argv = sys.argv[1:] if argv is None else list(argv)
+        if experiment is None:
+            return super().parse_args(None, argv)
         self.experiment = experiment
         early = argparse.ArgumentParser(add_help=False, allow_abbrev=False)     # what the flags depend on
         for name in ('dataset', 'config'):
@@ -102,6 +123,7 @@ class Parser(Flags):
 
         self.add_extras(*self.read_config(chosen.config, chosen.dataset))
         super().parse_args(experiment, argv)
+        check_seed(getattr(self, 'seed', 0))
         self.generate_exp_name()
         return self
 
@@ -115,7 +137,7 @@ class Parser(Flags):
             if error.name is None or not f'{config}.'.startswith(f'{error.name}.'):
                 raise       # it is there, but something that it imports is not
             raise InputError(f'there is no module {config!r}.\n  Pass --config config.offline.') from error
-        experiments = getattr(module, 'experiments', {})
+        experiments = getattr(module, 'experiments', None) or reference_experiments(module)
         if self.experiment not in experiments:
             names = ', '.join(experiments) or 'none'
             raise InputError(f'{config} has no experiment {self.experiment!r}; its experiments are {names}.')
@@ -246,6 +268,29 @@ def suggest(parser, unknown) -> str:
     return f'. Did you mean {", ".join(near)}?' if near else '. --help lists the flags.'
 
 # -------------------------------- settings -------------------------------- #
+
+def reference_experiments(module) -> dict:
+    """The experiments of a config module in the reference's form, `base = {'train': {…}, 'plan': {…}}`.
+
+    Its settings are the defaults; what it does not name has the default of `config.offline`.
+    """
+    base = getattr(module, 'base', None)
+    if not isinstance(base, Mapping) or not all(isinstance(settings, Mapping) for settings in base.values()):
+        return {}
+    ours, experiments = importlib.import_module('config.offline').experiments, {}
+    for name, settings in base.items():
+        hints = get_type_hints(ours[name], include_extras=True) if name in ours else {}
+        defaults = {**(vars(ours[name]()) if name in ours else {}), **settings}
+        fields = [(setting, hints.get(setting, _type_of(value)), field(default_factory=lambda value=value: value))
+                  for setting, value in defaults.items()]
+        experiments[name] = make_dataclass(name.capitalize(), fields)
+    return experiments
+
+
+def _type_of(value):
+    """The type of a flag, by its default."""
+    return type(value) if isinstance(value, bool | int | float | str) else int | float | str | None
+
 
 def check_block(block, experiments, name):
     """Make sure that a data set's block changes only settings that exist."""

@@ -64,9 +64,14 @@ class QuantileDiscretizer:
 
     # ------------------------------- tokens ------------------------------- #
 
-    def __call__(self, x):
-        """Values as they are after a way through tokens.    x, returns : [ B x D ]"""
-        return self.reconstruct(self.discretize(x))
+    def __call__(self, x) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Tokens of values, the values of those tokens, and their largest errors.    x : [ B x D ]
+
+        returns : [ B x D ], [ B x D ], [ D ]
+        """
+        indices = self.discretize(x)
+        reconstruction = self.reconstruct(indices)
+        return indices, reconstruction, np.abs(_as_batch(x) - reconstruction).max(axis=0)
 
     def discretize(self, x, subslice=(None, None)) -> np.ndarray:
         """Tokens of values.

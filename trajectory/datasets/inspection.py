@@ -51,6 +51,16 @@ class Inspection:
         return rows
 
 
+def _describe_limit(fell, clock, lengths, limit):
+    """Falls that are all at the environment's step limit are time-outs with another name."""
+    ends = np.cumsum(lengths) - 1
+    at_limit = lengths == limit
+    if limit and at_limit.sum() > 1 and fell[ends][at_limit].all() and not clock.any():
+        yield Violation(f'{at_limit.sum():,} episodes end as falls exactly at the step limit of {limit:,}, and no row '
+                        'is a time-out', 'terminals', ends[at_limit],
+                        'Mark them in timeouts instead: a penalty and a value of zero would be learned there.')
+
+
 def inspect_file(path: str | Path, name: str | None = None) -> Inspection:
     """Read a file, and find everything that is wrong with it.
 
@@ -79,6 +89,7 @@ def inspect_file(path: str | Path, name: str | None = None) -> Inspection:
         if env is not None and env.get_normalized_score(0.0) is not None:
             scores = env.get_normalized_score(returns)
         remarks += _describe_ends(fell, clock, lengths)
+        remarks += _describe_limit(fell, clock, lengths, getattr(env, 'max_episode_steps', None))
     return Inspection(columns, env, lengths, returns, scores, violations, remarks)
 
 

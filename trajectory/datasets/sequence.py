@@ -171,6 +171,37 @@ class SequenceDataset(torch.utils.data.Dataset):
         """[ paths x max_path_length + sequence_length − 1 ]  true past the end of an episode."""
         return self._segment()[1]
 
+    # the reference's names of columns: `_raw` [ steps x d ], `_segmented` [ paths x longest x d ]
+
+    @property
+    def discounts(self) -> np.ndarray:
+        """[ max_path_length x 1 ]  powers of the discount."""
+        return self.discount ** np.arange(self.max_path_length)[:, None]
+
+    @property
+    def observations_raw(self) -> np.ndarray:
+        return self.joined_raw[:, self.layout.observation]
+
+    @property
+    def actions_raw(self) -> np.ndarray:
+        return self.joined_raw[:, self.layout.action]
+
+    @property
+    def rewards_raw(self) -> np.ndarray:
+        return self.joined_raw[:, [self.layout.reward]]
+
+    @property
+    def values_raw(self) -> np.ndarray:
+        return self.joined_raw[:, [self.layout.value]]
+
+    @property
+    def rewards_segmented(self) -> np.ndarray:
+        return self.joined_segmented[:, :self.max_path_length, [self.layout.reward]]
+
+    @property
+    def values_segmented(self) -> np.ndarray:
+        return self.joined_segmented[:, :self.max_path_length, [self.layout.value]]
+
     def _segment(self):
         terminals = np.zeros(len(self.joined_raw), dtype=bool)
         terminals[np.cumsum(self.path_lengths) - 1] = True

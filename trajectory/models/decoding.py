@@ -231,7 +231,7 @@ class Decoder:
     def _logits(self, hidden, n_read):
         """[ B x V ]  what follows `n_read` tokens: the head of the last one's column."""
         column = (n_read - 1) % self.model.transition_dim
-        return F.linear(F.layer_norm(hidden, hidden.shape[-1:], *self.ln_f), self.model.head.weight[column])
+        return F.linear(F.layer_norm(hidden, hidden.shape[-1:], *self.ln_f), self.model.head_weight(column))
 
 
 def _arrange(block) -> _Layer:

@@ -89,7 +89,8 @@ class GPT(nn.Module):
     """The Trajectory Transformer (Janner et al. 2021), a minGPT with one output layer per column.
 
     config : vocab_size (N), block_size (tokens), n_layer, n_head, n_embd (E, the whole width), observation_dim,
-             action_dim, transition_dim (D), {action, reward, value}_weight, {embd, resid, attn}_pdrop
+             action_dim, transition_dim (D), {action, reward, value}_weight, {embd, resid, attn}_pdrop; if present,
+             share_head for one output layer instead of one per column
     """
 
     takes_config = True  # `Config` hands it the recipe whole
@@ -120,7 +121,11 @@ class GPT(nn.Module):
         self.drop = Dropout(config.embd_pdrop)
         self.blocks = nn.Sequential(*[self.block(config) for _ in range(config.n_layer)])
         self.ln_f = nn.LayerNorm(config.n_embd)
-        self.head = EinLinear(config.transition_dim, config.n_embd, config.vocab_size + 1, bias=False)
+        self.shares_head = bool(getattr(config, 'share_head', False))
+        if self.shares_head:
+            self.head = nn.Linear(config.n_embd, config.vocab_size + 1, bias=False)
+        else:
+            self.head = EinLinear(config.transition_dim, config.n_embd, config.vocab_size + 1, bias=False)
         self.apply(self._init_weights)
 
     @staticmethod
@@ -153,6 +158,10 @@ class GPT(nn.Module):
         logits = self.head(padded).reshape(len(hidden), -1, self.vocab_size + 1)[:, :hidden.shape[1]]
         return logits, None if targets is None else self.loss(logits, targets, mask)
 
+    def head_weight(self, column: int) -> Tensor:
+        """[ N+1 x E ]  the output layer of the token after a column."""
+        return self.head.weight if self.shares_head else self.head.weight[column]
+
     def embed(self, idx: Tensor, start: int = 0) -> Tensor:
         """[ B x T x E ]  tokens in the places `start`, `start + 1`, … of a sequence."""
         end = start + idx.shape[1]
@@ -165,14 +174,18 @@ class GPT(nn.Module):
         columns = torch.arange(start, start + idx.shape[1], device=idx.device) % self.transition_dim
         return torch.where(idx == self.vocab_size, self.stop_token, idx + columns * self.vocab_size)
 
-    def pad_to_full_observation(self, x: Tensor) -> tuple[Tensor, int]:
+    def pad_to_full_observation(self, x: Tensor, verify: bool = False) -> tuple[Tensor, int]:
         """Cut a sequence into transitions, the last one filled up with zeros.
 
         x       : [ B x T x E ]
+        verify  : make sure that every token kept its place
         returns : [ B·⌈T/D⌉ x D x E ], and how many tokens were filled up
         """
         n_pad = -x.shape[1] % self.transition_dim
-        return F.pad(x, (0, 0, 0, n_pad)).reshape(-1, self.transition_dim, x.shape[-1]), n_pad
+        x_pad = F.pad(x, (0, 0, 0, n_pad)).reshape(-1, self.transition_dim, x.shape[-1])
+        if verify and not self.verify(x, x_pad):
+            raise RuntimeError('tokens moved while they were cut into transitions')
+        return x_pad, n_pad
 
     def verify(self, x: Tensor, x_pad: Tensor) -> bool:
         """Whether `x_pad`, made from `x` by `pad_to_full_observation`, still has every token at its place."""

@@ -26,8 +26,15 @@ MAX_HIDDEN = 2     # leading positions an observation may leave out: x, and y of
 PIXEL = 72 / DIM   # points: a picture is one inch of `dim` pixels, so lines grow with it
 
 
-def make_renderer(name: str | None, env):
-    """A renderer by its name; None draws nothing."""
+def make_renderer(name, env=None):
+    """A renderer by its name; None draws nothing.
+
+    name : or the settings of a run, as the reference's scripts pass them alone: with `renderer` and `dataset`
+    """
+    if hasattr(name, 'renderer'):
+        from trajectory.datasets.d4rl import load_environment
+
+        env, name = load_environment(name.dataset), name.renderer
     if name is not None and name not in RENDERERS:
         raise InputError(f"unknown renderer '{name}'; there are: {', '.join(RENDERERS)}, and None")
     if name and env.robot is None:
@@ -43,8 +50,13 @@ def split(sequence: np.ndarray, observation_dim: int, action_dim: int):
 
 
 def set_state(env, state: np.ndarray) -> None:
-    """Put a robot into a state.    state : [ nq + nv ]  positions, then velocities"""
+    """Put a robot into a state.
+
+    state : [ nq + nv ]  positions, then velocities; or an observation, whose hidden positions become 0
+    """
     n_positions = env.robot.model.nq
+    if len(state) != n_positions + env.robot.model.nv:
+        state = DebugRenderer(env).to_states(np.asarray(state)[None])[0]
     env.set_state(state[:n_positions], state[n_positions:])
 
 
@@ -89,15 +101,17 @@ class DebugRenderer:
         dim = dim or self.dim
         return np.zeros((len(observations), dim, dim, 3), dtype=np.uint8)
 
-    def render_plan(self, savepath: str | Path, sequence: np.ndarray, state: np.ndarray | None = None):
+    def render_plan(self, savepath: str | Path, sequence: np.ndarray, state: np.ndarray | None = None,
+                    fps: int | None = None):
         """What a plan imagines, beside what its actions do.
 
         sequence : [ H x D ]  imagined transitions
         state    : [ nq + nv ]  the state they begin in; None takes what the first observation tells of it
+        fps      : frames a second; None: 10, slow enough to see each transition
         """
 
-    def render_rollout(self, savepath: str | Path, observations: np.ndarray):
-        """A whole episode, the last row included.    observations : [ T x d ], or states"""
+    def render_rollout(self, savepath: str | Path, observations: np.ndarray, fps: int | None = None):
+        """A whole episode, the last row included.    observations : [ T x d ], or states    fps : frames a second"""
 
     def _imagined(self, sequence):
         """Its observations, however many columns preprocessing left, and its actions."""
@@ -186,15 +200,16 @@ class Renderer(DebugRenderer):
             film.render(out=frame)
         return frames
 
-    def render_plan(self, savepath: str | Path, sequence: np.ndarray, state: np.ndarray | None = None):
+    def render_plan(self, savepath: str | Path, sequence: np.ndarray, state: np.ndarray | None = None,
+                    fps: int | None = None):
         observations, actions = self._imagined(sequence)
         imagined = self.to_states(observations, state)
         start = imagined[0] if state is None else state
         simulated = _simulate(self.env, start, actions, self.env.state_vector)[:-1]  # step for step beside it
-        save_videos(savepath, self.renders(imagined), self.renders(simulated), fps=self.plan_fps)
+        save_videos(savepath, self.renders(imagined), self.renders(simulated), fps=fps or self.plan_fps)
 
-    def render_rollout(self, savepath: str | Path, observations: np.ndarray):
-        save_video(savepath, self.renders(observations), fps=self.fps)
+    def render_rollout(self, savepath: str | Path, observations: np.ndarray, fps: int | None = None):
+        save_video(savepath, self.renders(observations), fps=fps or self.fps)
 
     def _film(self, dim):
         """The drawing board of this size."""
@@ -231,14 +246,15 @@ class Maze2dRenderer(DebugRenderer):
         path = np.asarray(observations)
         return np.stack([self._draw([path[:end + 1]], path, dim or self.dim) for end in range(len(path))])
 
-    def render_plan(self, savepath: str | Path, sequence: np.ndarray, state: np.ndarray | None = None):
+    def render_plan(self, savepath: str | Path, sequence: np.ndarray, state: np.ndarray | None = None,
+                    fps: int | None = None):  # noqa: ARG002  a picture has no frames
         """The imagined path, beside where its actions lead."""
         observations, actions = self._imagined(sequence)
         start = self.to_states(observations[:1])[0] if state is None else state
         self.imagined.append(observations[:, :2])
         self._save(savepath, [observations, _simulate(self.env, start, actions, self.env.state_vector)])
 
-    def render_rollout(self, savepath: str | Path, observations: np.ndarray):
+    def render_rollout(self, savepath: str | Path, observations: np.ndarray, fps: int | None = None):  # noqa: ARG002
         self._save(savepath, [np.asarray(observations)], self.imagined)
 
     def _save(self, savepath, paths, imagined=()):

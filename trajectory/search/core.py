@@ -24,7 +24,7 @@ def beam_plan(model, value_fn: Callable, x: Tensor | Sequence[Tensor], n_steps: 
               max_context_transitions: int | None = None, k_obs: int | None = None, k_act: int | None = None,
               k_rew: int | None = 1, cdf_obs: float | None = None, cdf_act: float | None = None,
               cdf_rew: float | None = None, verbose: bool = True, *, temperature: float = 1.0,
-              goal: Tensor | None = None,
+              previous_actions=None, goal: Tensor | None = None,  # noqa: ARG001
               generator: torch.Generator | Sequence[torch.Generator] | None = None,
               draw: Callable | None = None, cached: bool = True, n_threads: int = 1,
               graphs: Graphs | None = None) -> Tensor:
@@ -33,6 +33,7 @@ def beam_plan(model, value_fn: Callable, x: Tensor | Sequence[Tensor], n_steps: 
     value_fn   : from distributions [ B x 2 x V ] over reward and value tokens to two [ B ]
     x          : [ G x T ] tokens of context and present observation; a list of [ T ], if lengths differ
     temperature: of the actions' distribution, before its filters; below 1 sharpens it
+    previous_actions : accepted for the reference's scripts, and ignored as there
     goal       : [ G x observation_dim ] tokens, for a `ConditionalGPT`
     generator  : where the draws come from; several episodes take a list, so that each draws as it would alone
     draw       : instead of it, a function from distributions [ B x V ] to tokens [ B x 1 ]
@@ -42,7 +43,9 @@ def beam_plan(model, value_fn: Callable, x: Tensor | Sequence[Tensor], n_steps: 
     returns    : [ G x H x D ] tokens of the best candidates, their values left in; [ H x D ] if `x` is [ 1 x T ]
     """
     layout = TransitionLayout(observation_dim, action_dim)
-    prefixes = [row for row in x]
+    device = model.pos_emb.device
+    prefixes = [row.to(device) for row in x]
+    goal = None if goal is None else goal.to(device)
     limit = check_plan(model, layout, prefixes, n_steps, beam_width, n_expand, max_context_transitions,
                        k_obs, k_act, k_rew)
     prefixes = [row[crop_length(len(row), limit, layout.dim):] for row in prefixes]  # what the model never sees
@@ -67,8 +70,11 @@ def beam_plan(model, value_fn: Callable, x: Tensor | Sequence[Tensor], n_steps: 
                 progress=(Progress if verbose else Silent)(n_steps, name='plan'),
             )
 
-        uniforms = torch.stack([torch.rand(n_draws, generator=generators[i], dtype=torch.double, device=together.device)
-                                for i in members])
+        uniforms = torch.stack([
+            torch.rand(n_draws, generator=generators[i], dtype=torch.double,
+                       device=device if generators[i] is None else generators[i].device).to(device)
+            for i in members
+        ])
         if graphs is None or draw or not cached:
             return plan(together, uniforms, *goals)
         key = (together.shape[1:], n_steps, beam_width, n_expand, discount, limit, k_obs, k_act, k_rew, cdf_obs,
@@ -138,6 +144,7 @@ def beam_search(model, x: Tensor, n_steps: int, beam_width: int = 512, goal: Ten
         raise InputError(f'a search needs a beam of at least 1, got {beam_width}')
     limit = check_search(model, x, n_steps, max_block, crop_increment, sample_kwargs.get('topk'))
     model.eval()
+    x, goal = (None if tokens is None else tokens.to(model.pos_emb.device) for tokens in (x, goal))
     if cached:
         n_shared = x.shape[1] if len(x) == 1 else 0
         sequences = CachedSequences(model, x, 1, limit, goal, n_shared=n_shared)
@@ -196,7 +203,7 @@ def check_plan(model, layout, prefixes, n_steps, beam_width, n_expand, max_conte
 
 
 def check_context(model, n_steps, max_context_transitions):
-    """Tokens the model may see; an InputError where they are more than its block, or too few to plan with."""
+    """Tokens the model may see, at most its block; an InputError where they are too few to plan with."""
     block_size = model.get_block_size()
     if max_context_transitions is None:
         limit = block_size
@@ -204,12 +211,7 @@ def check_context(model, n_steps, max_context_transitions):
         raise InputError(f'max_context_transitions must be at least 1, got {max_context_transitions}.\n'
                          '  Pass --max_context_transitions 2, or more.')
     else:
-        limit = max_context_transitions * model.transition_dim - 1
-        if limit > block_size:
-            raise InputError(
-                f'a context of {max_context_transitions} transitions is {limit} tokens, more than the {block_size} of '
-                f'the model\'s block.\n  Pass --max_context_transitions {(block_size + 1) // model.transition_dim}.'
-            )
+        limit = min(max_context_transitions * model.transition_dim - 1, block_size)
     if limit < model.transition_dim - 1 or (n_steps > 1 and limit < model.transition_dim):
         raise InputError(
             f'a context of {limit} tokens does not hold the transition of {model.transition_dim} that was just '

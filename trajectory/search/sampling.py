@@ -137,6 +137,7 @@ def sample_n(model, x: Tensor, N: int, max_block: int | None = None, crop_increm
     """
     limit = check_search(model, x, N, max_block, crop_increment, sample_kwargs.get('topk'))
     model.eval()
+    x, goal = (None if tokens is None else tokens.to(model.pos_emb.device) for tokens in (x, goal))
     sequences = CachedSequences(model, x, len(x), limit, goal, n_shared=x.shape[1])
     probs = extend(sequences, draws_from([generator]), N, sample_kwargs)
     return sequences.tokens, probs

@@ -32,7 +32,8 @@ def unpack(path: Path, folder: Path, place: Callable[[PurePosixPath], PurePosixP
                 raise InputError(f'{path}: two members are called {target}.{_REMEDY}')
             places[target] = member, size
         total = sum(size for _, size in places.values())
-        n_free = shutil.disk_usage(mkdir(folder)).free
+        mkdir(folder)
+        n_free = shutil.disk_usage(folder).free
         if total > min(LARGEST_ARCHIVE, n_free):
             raise InputError(f'{path} would unpack to {total:,} bytes; {n_free:,} are free, and no more than '
                              f'{LARGEST_ARCHIVE:,} are unpacked.{_REMEDY}')

@@ -7,7 +7,7 @@ import pickletools
 from collections.abc import Mapping
 from pathlib import Path
 
-from trajectory.storage.serialization import read_json, write_json
+from trajectory.storage.serialization import mkdir, read_json, write_json
 from trajectory.utils.errors import InputError
 
 logger = logging.getLogger(__name__)
@@ -36,7 +36,9 @@ class Config(Mapping):
         self._class = find_class(_class) if isinstance(_class, str) else _class
         self._dict = kwargs
         if savepath is not None:
-            self.save(Path(*savepath) if isinstance(savepath, tuple | list) else Path(savepath))
+            path = Path(*savepath) if isinstance(savepath, tuple | list) else Path(savepath)
+            mkdir(path.parent)
+            self.save(path)
         if verbose:
             logger.info('%s', self)
 
@@ -45,6 +47,8 @@ class Config(Mapping):
         if getattr(self._class, 'takes_config', False):  # GPT and Trainer read the recipe whole
             return self._class(self, *args, **kwargs)
         return self._class(*args, **{**self._dict, **kwargs})
+
+    make = __call__     # the reference's name
 
     def __getitem__(self, name):
         return self._dict[name]
@@ -65,7 +69,8 @@ class Config(Mapping):
         return '\n'.join([class_name(self._class), *settings])
 
     def save(self, path):
-        """Write the recipe as JSON, for `Config.load` and for readers."""
+        """Write the recipe as JSON, for `Config.load` and for readers: to `x.json` where `path` is `x.pkl`."""
+        path = json_path(path)
         try:
             write_json(path, {'class': class_name(self._class), 'settings': self._dict})
         except TypeError as error:
@@ -74,7 +79,7 @@ class Config(Mapping):
     @classmethod
     def load(cls, path) -> 'Config':
         """Read a recipe: JSON, or a pickle that the original code wrote."""
-        path = Path(path)
+        path = find_recipe(path)
         if path.suffix == '.pkl':
             return _read_pickle(path)
         recipe = read_json(path)
@@ -95,6 +100,19 @@ class Config(Mapping):
         except InputError as error:
             raise InputError(f'{path}: {error}') from error
         return config
+
+
+def json_path(path) -> Path:
+    """Where a recipe lies that the reference's scripts call `x.pkl`: nothing here is pickled."""
+    path = Path(path)
+    return path.with_suffix('.json') if path.suffix == '.pkl' else path
+
+
+def find_recipe(path) -> Path:
+    """The file of a recipe, by either of its names, `x.json` or the reference's `x.pkl`; that given comes first."""
+    path = Path(path)
+    other = path.with_suffix({'.pkl': '.json', '.json': '.pkl'}.get(path.suffix, path.suffix))
+    return other if other.exists() and not path.exists() else path
 
 
 def class_name(_class) -> str:

@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 
 CHUNK = 2**20       # bytes
 TRIES = 5           # in a row that came no further
+FIRST_TRIES = 2     # of a host that never sent a byte
 TIMEOUT = 30        # seconds without a byte
 NO_HOST = (socket.gaierror, ConnectionRefusedError)     # most likely no network, and no use to try again
 
@@ -119,23 +120,26 @@ class _Source:
 
     def fetch_whole(self) -> bool:
         """Try until all has come, or nothing more comes.    returns : whether it is pieced together of several tries"""
-        furthest, failures, pieced = _size(self.part), 0, False
+        furthest, failures, pieced, answered = _size(self.part), 0, False, False
         while True:
             try:
                 pieced |= self.fetch()
                 return pieced
             except urllib.error.HTTPError as error:
+                answered = True
                 if error.code < 500 and error.code not in (408, 429):
                     raise _Failed(f'{error.code} {error.reason}') from error
                 reason = f'{error.code} {error.reason}'
-            except (OSError, HTTPException, ValueError) as error:   # no host, a broken connection, a cut answer
+            except (HTTPException, OSError, ValueError) as error:   # no host, a broken connection, a cut answer
+                if isinstance(error, ValueError) and not isinstance(error, OSError):
+                    raise _Failed(f'it is no address: {error}') from error
                 cause = getattr(error, 'reason', None) or error
                 reason = str(cause) or type(cause).__name__
                 if isinstance(cause, NO_HOST) and not _size(self.part):
                     raise _Failed(reason) from error
             failures = 0 if _size(self.part) > furthest else failures + 1
             furthest = max(furthest, _size(self.part))
-            if failures == TRIES:
+            if failures == (TRIES if furthest or answered else FIRST_TRIES):
                 raise _Failed(reason)
             log.info('%s: %s; trying again', self.url, reason)
             time.sleep(self.pause * 2**failures)

@@ -54,8 +54,9 @@ def to_huggingface_config(recipe: Config, extra: dict | None = None) -> dict:
 
 def check_has_a_port(recipe: Config) -> None:
     """Refuse a model that its port has no class for."""
-    if class_name(recipe._class) != GPT:
-        raise InputError(f"Hugging Face's port knows no {recipe._class.__name__}, only the plain GPT.\n"
+    if class_name(recipe._class) != GPT or recipe.get('share_head'):
+        kind = 'shared output head' if recipe.get('share_head') else recipe._class.__name__
+        raise InputError(f"Hugging Face's port knows no {kind}, only the plain GPT.\n"
                          '  Keep this model in the format `pretrained`.')
 
 

@@ -67,16 +67,22 @@ class TrainedModel:
     discretizer: QuantileDiscretizer | None = None
     source: dict | None = None
 
-    @classmethod
-    def from_pretrained(cls, name, *, epoch='latest', device='cpu', revision: str | None = None) -> 'TrainedModel':
-        """Read a folder of any of the formats, or `owner/name` on the Hugging Face Hub."""
-        return cls.from_run(Path(name) if Path(name).is_dir() else _download(str(name), revision),
-                            epoch=epoch, device=device)
+    @property
+    def discount(self) -> float:
+        """Of the values the model learned; the published models' 0.99 where nothing tells."""
+        return self.data.get('discount', 0.99) if self.data is not None else 0.99
 
     @classmethod
-    def from_run(cls, *loadpath, epoch='latest', device='cpu') -> 'TrainedModel':
+    def from_pretrained(cls, name, *, epoch='latest', device='cpu', revision: str | None = None,
+                        flag='--gpt_epoch') -> 'TrainedModel':
+        """Read a folder of any of the formats, or `owner/name` on the Hugging Face Hub.    flag : of the epoch"""
+        return cls.from_run(Path(name) if Path(name).is_dir() else _download(str(name), revision),
+                            epoch=epoch, device=device, flag=flag)
+
+    @classmethod
+    def from_run(cls, *loadpath, epoch='latest', device='cpu', flag='--gpt_epoch') -> 'TrainedModel':
         """Read the folder `Path(*loadpath)`, of any of the formats."""
-        model, epoch = load_model(*loadpath, epoch=epoch, device=device)
+        model, epoch = load_model(*loadpath, epoch=epoch, device=device, flag=flag)
         folder = Path(*loadpath)
         edges, source = folder / 'discretizer.npz', folder / 'source.json'
         discretizer = load_discretizer(edges) if edges.exists() else None
@@ -271,7 +277,8 @@ def write_folder(folder):
     folder = Path(folder)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f'{folder} is there already, and nothing in it is written over.\n  Name a new folder.')
-    partial = mkdir(folder.absolute().parent / f'.{secrets.token_hex(4)}.{folder.name}', flag='--target')
+    partial = folder.absolute().parent / f'.{secrets.token_hex(4)}.{folder.name}'
+    mkdir(partial, flag='--target')
     try:
         yield partial
         partial.rename(folder)  # takes the place of an empty folder
@@ -288,6 +295,7 @@ def recipe_of(model) -> Config:
         observation_dim=model.observation_dim, action_dim=model.action_dim, transition_dim=model.transition_dim,
         action_weight=model.action_weight, reward_weight=model.reward_weight, value_weight=model.value_weight,
         embd_pdrop=model.drop.p, resid_pdrop=block.attn.resid_drop.p, attn_pdrop=block.attn.attn_drop.p,
+        **({'share_head': True} if model.shares_head else {}),
     )
 
 

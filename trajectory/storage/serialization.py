@@ -19,16 +19,17 @@ from trajectory.storage.limits import check_model_settings
 from trajectory.utils.errors import InputError
 
 
-def mkdir(path, flag='--logbase') -> Path:
-    """Make the folder `path` and its parents; one that is there already is fine.    flag : that chose the place"""
+def mkdir(path, flag='--logbase') -> bool:
+    """Make the folder `path` and its parents.    flag : that chose the place    returns : whether it was not there"""
     path = Path(path)
+    is_new = not path.is_dir()
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(
             f'cannot make the folder {path}: {error.strerror}.\n  Choose another place with {flag}.'
         ) from error
-    return path
+    return is_new
 
 # -------------------------------- writing --------------------------------- #
 
@@ -108,12 +109,10 @@ def load_args(*loadpath) -> Namespace:
 
 
 def load_config(*loadpath):
-    """Return the saved recipe: `x.json`, or in its absence the `x.pkl` that the original code wrote."""
+    """Return the saved recipe, `x.json` or `x.pkl`: the name that was given, or in its absence the other."""
     from trajectory.storage.config import Config  # which writes its files with the functions above
 
-    path = Path(*loadpath)
-    published = path.with_suffix('.pkl')
-    return Config.load(published if published.exists() and not path.exists() else path)
+    return Config.load(Path(*loadpath))
 
 
 def load_from_config(*loadpath):
@@ -129,11 +128,12 @@ def get_latest_epoch(*loadpath) -> int:
     return epochs[-1]
 
 
-def load_model(*loadpath, epoch='latest', device='cpu'):
+def load_model(*loadpath, epoch='latest', device='cpu', flag='--gpt_epoch'):
     """Build the model of a run and give it the weights it had after `epoch` epochs.
 
     The folder may also be one that `save_pretrained` wrote, or Hugging Face's: see `pretrained`.
 
+    flag    : with which the user chose the epoch
     returns : the model, in evaluation mode on `device`, and the epoch
     """
     folder = Path(*loadpath)
@@ -151,7 +151,7 @@ def load_model(*loadpath, epoch='latest', device='cpu'):
         present = ', '.join(map(str, _epochs(folder))) or 'none'
         raise InputError(
             f'{folder} holds no state_{epoch}.pt; the epochs there are: {present}.\n'
-            '  Pass one of them with --gpt_epoch, or --gpt_epoch latest.'
+            f'  Pass one of them with {flag}, or {flag} latest.'
         )
     path = folder / f'state_{epoch}.pt'
     return build_model(load_config(recipe), recipe, read_weights(path), path).to(device), epoch
@@ -167,7 +167,8 @@ def build_model(config, config_path: Path, weights: dict, weights_path: Path):
     misfit = f'{weights_path} does not fit the model that {config_path.name} beside it describes.\n'
     remedy = '\n  Were the two copied from different runs? Restore the pair, or download it again.'
     n_columns, n_bins, width = config['transition_dim'], config['vocab_size'], config['n_embd']
-    largest = {'pos_emb': (1, config['block_size'], width), 'head.weight': (n_columns, n_bins + 1, width),
+    n_heads = () if config.get('share_head') else (n_columns,)
+    largest = {'pos_emb': (1, config['block_size'], width), 'head.weight': (*n_heads, n_bins + 1, width),
                'tok_emb.weight': (n_columns * n_bins + 1, width)}
     for name, expected in largest.items():      # compared before anything so large is made
         found = tuple(weights[name].shape) if name in weights else None
@@ -224,7 +225,7 @@ def read_weights(path: Path) -> dict:
     except Exception as error:      # cut or flipped bytes make the readers raise nearly anything
         raise InputError(
             f'{path} cannot be read as weights: {_reason(error)}\n'
-            '  It may be cut short: copy or download it again, or pass an earlier --gpt_epoch.'
+            '  It may be cut short: copy or download it again, or take an earlier epoch.'
         ) from error
     if not isinstance(weights, dict) or not all(torch.is_tensor(value) for value in weights.values()):
         raise InputError(
@@ -243,7 +244,7 @@ def check_weights(weights: dict, path: Path) -> dict:
                              f'{value.layout}, {list(value.shape)}.\n  Copy or download it again.')
         if not value.isfinite().all():
             raise InputError(f'{path}: {name} holds numbers that are not finite.\n'
-                             '  Copy or download it again, or pass an earlier --gpt_epoch.')
+                             '  Copy or download it again, or take an earlier epoch.')
     return weights
 
 

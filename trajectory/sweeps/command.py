@@ -49,11 +49,12 @@ class Parser(Flags):
         return self
 
 
-def launch(args: Parser, stages: list[tuple[ModuleType, Sweep]], config_path: Path) -> int:
+def launch(args: Parser, stages: list[tuple[ModuleType, Sweep]], config_path: Path, cloud: dict | None = None) -> int:
     """Run sweeps one after the other, and print how each variant ended.
 
     stages      : the script of each sweep, and what it tries; a later one may plan with the models of an earlier one
     config_path : of the cloud's settings, for doodad
+    cloud       : `region` and `gpu_model` of this launcher, for doodad, where the flags name none
     returns     : an exit code, 1 if any variant failed
     """
     sweeps = change(stages, args.settings)
@@ -62,6 +63,8 @@ def launch(args: Parser, stages: list[tuple[ModuleType, Sweep]], config_path: Pa
         for variant in (variant for variants in stages for variant in variants):
             print(f'# finished: {variant.command_line}' if variant.is_finished() else variant.command_line)
         return 0
+    for name, value in (cloud or {}).items():
+        setattr(args, name, getattr(args, name) or value)
     engine = ENGINES[args.engine](args, config_path)
     outcomes = []
     for number, variants in enumerate(stages):

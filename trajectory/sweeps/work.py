@@ -45,7 +45,8 @@ def run_variant(variant: Variant, cwd: Path, changes: Mapping[str, str] | None =
     changes : of the environment
     returns : what is wrong, or nothing; raises `Killed` where another try may do better
     """
-    folder = mkdir(Path(cwd, variant.folder))
+    folder = Path(cwd, variant.folder)
+    mkdir(folder)
     with open(folder / variant.log.name, 'ab') as log:
         if not lock(log):
             return 'another process is running it'

@@ -1,4 +1,5 @@
 """Fit a model to windows of tokens, with the reference's optimizer and schedule."""
+import logging
 import math
 from concurrent.futures import ThreadPoolExecutor
 from signal import SIGTERM
@@ -14,6 +15,8 @@ from trajectory.utils.errors import InputError
 from trajectory.utils.progress import Silent
 from trajectory.utils.timer import Timer
 
+log = logging.getLogger(__name__)
+
 COUNTERS = ('n_tokens', 'n_updates', 'n_epochs', 'n_batches', 'logged', 'seconds')
 WINDOWS_NAMED = 16      # of a batch that went wrong
 
@@ -21,6 +24,43 @@ WINDOWS_NAMED = 16      # of a batch that went wrong
 def count_epochs(n_windows: int, n_epochs: int | None, n_epochs_ref: int) -> int:
     """Epochs to train for: `n_epochs`, or in its absence `n_epochs_ref` for a million windows, in proportion."""
     return int(1e6 / n_windows * n_epochs_ref) if n_epochs is None else n_epochs
+
+
+class MapStyleDataset:
+    """Batches of a map-style dataset, as the trainer asks for them.
+
+    dataset    : items (X, Y, mask) or (X, goal, Y, mask), tokens [ T ]
+    stop_token : the target that is not counted
+    """
+
+    device = torch.device('cpu')
+    on_disk = True      # batches are made beside the step before
+
+    def __init__(self, dataset, stop_token: int):
+        self.dataset = dataset
+        self.stop_token = stop_token
+        self._n_targets = torch.full((len(dataset),), -1)
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def gather(self, indices: Tensor) -> tuple[Tensor, ...]:
+        """The items of some indices, [ B ], stacked."""
+        items = [[torch.as_tensor(part) for part in self.dataset[index]] for index in indices.tolist()]
+        batch = tuple(torch.stack(parts) for parts in zip(*items, strict=True))
+        self._n_targets[indices] = (batch[-2] != self.stop_token).sum(dim=1)
+        return batch
+
+    def count_targets(self, indices: Tensor) -> int:
+        """How many targets of these items are not the stop token.    indices : [ B ]"""
+        if len(unknown := indices[self._n_targets[indices] < 0]):
+            self.gather(unknown)
+        return int(self._n_targets[indices].sum())
+
+
+def _log_row(row: dict) -> None:
+    log.info('epoch %.2f | step %s | %s', row['epoch'], f'{row["step"]:,}', ' | '.join(
+        f'{name} {row[name]:.4g}' for name in ('loss', 'learning_rate', 'tokens_per_second')))
 
 
 class Trainer:
@@ -78,14 +118,20 @@ class Trainer:
               on_log=None, on_epoch=None, progress=None, checkpoints=None, stop=False) -> None:
         """Show the model every window of the data set, `n_epochs` times, in a new order each time.
 
-        dataset     : has `gather(indices)`, `count_targets(indices)`, a length, a device, and `on_disk`
+        dataset     : has `gather(indices)`, `count_targets(indices)`, a length, a device, and `on_disk`; or any
+                      map-style `torch.utils.data.Dataset` of (X, Y, mask), or of (X, goal, Y, mask)
         windows     : [ n ]  those to learn from, by default all
-        on_log      : called with a row of numbers every `log_freq` updates, and at the end of an epoch
+        on_log      : called with a row of numbers every `log_freq` updates, and at the end of an epoch; without it and
+                      `progress` the rows are logged
         on_epoch    : called with the number of epochs at the end of each; what it returns joins the row
         progress    : told of every update
         checkpoints : `Checkpoints` to save to; by default the run is lost if the process dies
         stop        : true once the run is to save itself and end, by raising `Stopped`
         """
+        if not hasattr(dataset, 'gather'):
+            dataset = MapStyleDataset(dataset, model.vocab_size)
+        if on_log is None and progress is None:
+            on_log = _log_row
         progress = progress or Silent()
         windows = torch.arange(len(dataset)) if windows is None else windows.cpu()
         model.train()

@@ -32,6 +32,7 @@ ELSEWHERE = {
     'trajectory.training.trainer': ('Trainer', 'count_epochs'),
 }
 _MODULE_OF = {name: module for module, names in ELSEWHERE.items() for name in names}
+_SUBMODULES = ('config', 'discretization', 'git_utils', 'rendering', 'serialization', 'setup', 'training', 'video')
 
 __all__ = [
     'InputError', 'Progress', 'Silent', 'Timer', 'TransitionLayout', 'check_fraction', 'check_positive', 'free_memory',
@@ -43,4 +44,6 @@ __all__ = [
 def __getattr__(name):
     if name in _MODULE_OF:
         return getattr(importlib.import_module(_MODULE_OF[name]), name)
+    if name in _SUBMODULES:
+        return importlib.import_module(f'{__name__}.{name}')
     raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

@@ -21,14 +21,25 @@ def to_torch(x, dtype=None, device=None):
     return torch.tensor(np.asarray(x), dtype=dtype or torch.float32, device=device)
 
 
-def to_device(x, device):
-    """Move every tensor of a nest of tuples, lists and dicts; what is no tensor stays as it is."""
+def to_device(*things, device=None):
+    """Move every tensor of nests of tuples, lists and dicts; what is no tensor stays as it is.
+
+    device  : where to; also as the last of the things, `to_device(x, 'cpu')`
+    returns : one thing as it came; several in a list
+    """
+    if device is None and isinstance(things[-1], str | torch.device):
+        *things, device = things
+    moved = [_to_device(x, device) for x in things]
+    return moved[0] if len(moved) == 1 else moved
+
+
+def _to_device(x, device):
     if torch.is_tensor(x):
         return x.to(device)
     if isinstance(x, dict):
-        return {key: to_device(value, device) for key, value in x.items()}
+        return {key: _to_device(value, device) for key, value in x.items()}
     if isinstance(x, tuple | list):
-        moved = [to_device(value, device) for value in x]
+        moved = [_to_device(value, device) for value in x]
         named = hasattr(x, '_fields')   # a named tuple takes its values one by one
         return type(x)(*moved) if named else type(x)(moved)
     return x

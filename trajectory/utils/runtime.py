@@ -11,10 +11,15 @@ MAX_SEED = 2**32 - 1    # numpy takes no more
 MAX_THREADS = 1024      # more than a machine has; torch dies of a hundred thousand
 
 
-def set_seed(seed: int):
-    """Seed the global generators: Python's, numpy's and torch's, on every device."""
+def check_seed(seed: int):
+    """Raise InputError for a seed that numpy does not take."""
     if not 0 <= seed <= MAX_SEED:
         raise InputError(f'a seed is between 0 and {MAX_SEED}, got {seed}.\n  Pass --seed 42, say.')
+
+
+def set_seed(seed: int):
+    """Seed the global generators: Python's, numpy's and torch's, on every device."""
+    check_seed(seed)
     random.seed(seed)
     np.random.seed(seed)  # noqa: NPY002  simulators and data sets of others draw from it
     torch.manual_seed(seed)
