@@ -18,9 +18,11 @@ from trajectory.datasets.recovery import open_environment, recover, save_beside
 from trajectory.rollouts.episode import Episode
 from trajectory.rollouts.evaluation import check_settings
 from trajectory.search import beam_plan, extract_actions, goal_plan
-from trajectory.search.core import check_plan
+from trajectory.search.core import check_plan, estimate_plan
 from trajectory.search.graphs import Graphs
 from trajectory.storage.pretrained import TrainedModel
+from trajectory.utils.arrays import physical_memory
+from trajectory.utils.errors import InputError
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +31,9 @@ class Parser(utils.Parser):
     dataset: str = 'halfcheetah-medium-expert-v2'  # data set the model was trained on
     config: str = 'config.offline'                 # module with the settings
 
+
+CORE_RATE = 5e10        # floating-point operations a second that planning reaches on a core, about
+SLOW_PLAN = 60 * CORE_RATE
 
 # settings that do not change what is planned
 FREE_TO_CHANGE = {
@@ -59,6 +64,7 @@ def main(args):
     if (args.max_context_transitions or 0) > window:
         log.info('a context of %s transitions does not fit the block of the model: planning with %s',
                  args.max_context_transitions, window)
+    check_size(args, gpt)
     check_plan(gpt, gpt.layout, [], args.horizon, args.beam_width, args.n_expand, args.max_context_transitions,
                args.k_obs, args.k_act, args.k_rew)
     trained = recover(trained, args.dataset, args.dataset_path)
@@ -143,6 +149,20 @@ def main(args):
           f'The data\'s mean return is {source["mean_return"]:.1f} | {1000 * seconds / n_steps:.0f} ms a step\n'
           f'Results are in {folders[0].parent}\n'
           f'Sum them up: python plotting/read_results.py --dataset {args.dataset} --logbase {args.logbase}')
+
+
+def check_size(args, gpt):
+    """Refuse a plan that the memory cannot hold, and announce one that takes minutes, before any work."""
+    n_context = (args.max_context_transitions or gpt.block_size) * gpt.transition_dim
+    n_bytes, flops = estimate_plan(gpt, args.n_episodes, args.horizon, args.beam_width, args.n_expand,
+                                   min(n_context, gpt.block_size))
+    largest = max(('beam_width', 'n_expand', 'n_episodes'), key=lambda name: getattr(args, name))
+    if n_bytes > (limit := physical_memory()):
+        raise InputError(f'a plan with {largest} = {getattr(args, largest)} takes about {n_bytes / 2**30:.3g} GiB, and '
+                         f'this machine has {limit / 2**30:.3g}.\n  Pass a smaller --{largest}.')
+    if flops > SLOW_PLAN:
+        log.warning('each plan computes %.3g GFLOP, about %.3g s on one core: a smaller --%s or --horizon is faster',
+                    flops / 1e9, flops / CORE_RATE, largest)
 
 
 if __name__ == '__main__':

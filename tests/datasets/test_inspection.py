@@ -108,3 +108,17 @@ def test_what_is_no_hdf5_file_is_refused_at_once(tmp_path):
     (tmp_path / 'mine.hdf5').write_text('no')
     with pytest.raises(InputError, match='not a whole HDF5 file'):
         inspect_file(tmp_path / 'mine.hdf5')
+
+
+
+@pytest.mark.parametrize(('lengths', 'ends', 'warns'), [
+    ((1000, 1000, 300), 'FFF', True), ((1000, 1000, 300), 'TTF', False), ((1000, 900, 300), 'FFF', False),
+    ((1000, 1000, 300), 'FFT', False),
+])
+def test_falls_at_the_step_limit_are_time_outs_with_another_name(tmp_path, lengths, ends, warns):
+    found = inspect(tmp_path, episodes(lengths, ends), env='Hopper-v4')
+    assert not found.violations
+    texts = [remark.text for remark in found.remarks if 'exactly at the step limit of 1,000' in remark.text]
+    assert bool(texts) is warns
+    if warns:
+        assert texts[0].startswith('2 episodes end as falls')

@@ -48,6 +48,23 @@ def test_a_single_line_is_drawn_as_a_point(metrics_path, tmp_path):
     assert count_pixels(tmp_path / 'learning_curve.png', LOSS_COLOR) > 20
 
 
+def test_the_ticks_of_a_single_line_differ(metrics_path):
+    from matplotlib.figure import Figure
+
+    from plotting.curve import dress, plot_run, read_metrics
+
+    metrics_path.write_text(line(100))
+    top, bottom = Figure().subplots(2, 1, sharex=True)
+    plot_run(top, bottom, read_metrics(metrics_path))
+    dress(top, bottom)
+    for axes, axis in ((top, 'y'), (bottom, 'x'), (bottom, 'y')):
+        formatter = getattr(axes, f'{axis}axis').get_major_formatter()
+        low, high = getattr(axes, f'get_{axis}lim')()
+        ticks = [tick for tick in getattr(axes, f'get_{axis}ticks')() if low <= tick <= high]
+        labels = formatter.format_ticks(ticks)
+        assert len(set(labels)) == len(labels) > 1, (axis, labels)
+
+
 def test_a_truncated_last_line_is_passed_over(metrics_path):
     whole = read_metrics(metrics_path)
     with metrics_path.open('ab') as file:

@@ -376,11 +376,11 @@ def test_a_plan_is_ranked_by_the_models_own_discount(recording, tmp_path, capfd,
     assert seen[0] == 0.9
 
 
-def test_a_context_longer_than_the_block_is_said_once_and_planned_with(logbase, capfd):
-    start('plan', '--dataset', 'tiny', '--logbase', logbase, *TINY_PLAN, '--prefix', 'plans/long/',
-          '--max_context_transitions', '99')
-    assert capfd.readouterr().out.count('a context of 99 transitions does not fit the block of the model: planning '
-                                        'with 3') == 1
+def test_a_context_longer_than_the_block_is_said_once_and_planned_with(logbase, caplog):
+    with caplog.at_level('INFO'):
+        start('plan', '--dataset', 'tiny', '--logbase', logbase, *TINY_PLAN, '--prefix', 'plans/long/',
+              '--max_context_transitions', '99')
+    assert caplog.text.count('a context of 99 transitions does not fit the block of the model: planning with 3') == 1
     start('plan', '--dataset', 'tiny', '--logbase', logbase, *TINY_PLAN, '--prefix', 'plans/short/')
     long, short = (json.loads((logbase / f'tiny/plans/{name}/freq1_H2_beam4/0/rollout.json').read_text())
                    for name in ('long', 'short'))
@@ -403,3 +403,12 @@ def test_the_schedule_over_the_run_ends_at_a_tenth(recording, tmp_path):
         rows = (tmp_path / 'tiny' / schedule / 'metrics.jsonl').read_text().splitlines()
         rates = [json.loads(row)['learning_rate'] for row in rows]
         assert rates[-1] == pytest.approx(last * 6e-4, rel=0.2)
+
+
+@pytest.mark.parametrize(('flag', 'value'), [('beam_width', 10 ** 20), ('n_episodes', 10 ** 12), ('n_expand', 10 ** 9)])
+def test_a_plan_too_large_for_the_memory_is_refused_by_name(logbase, capfd, flag, value):
+    message = refused(capfd, logbase, 'plan', '--dataset', 'tiny', '--logbase', logbase, *TINY_PLAN, '--prefix',
+                      'plans/no/', f'--{flag}', value)
+    assert f'a plan with {flag} = {value} takes about' in message
+    assert f'Pass a smaller --{flag}.' in message
+    assert not (logbase / 'tiny/plans/no').exists()

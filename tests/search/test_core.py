@@ -7,6 +7,7 @@ from tests.support import golden, make_gpt, state_of
 from trajectory.datasets.discretization import QuantileDiscretizer
 from trajectory.models import GPT, ConditionalGPT
 from trajectory.search import beam_plan, beam_search, goal_plan, sample_n
+from trajectory.search.core import estimate_plan
 from trajectory.search.sampling import get_logp, inverse_cdf
 from trajectory.utils.errors import InputError
 
@@ -265,3 +266,14 @@ def test_a_way_to_a_goal_is_refused_where_a_plan_would_be(reference):
     _, model, _ = reference
     with pytest.raises(InputError, match='horizon must be at least 1'):
         goal_plan(model, [torch.zeros(3, dtype=torch.long)], 0, 2, torch.zeros(1, 3, dtype=torch.long))
+
+
+def test_the_estimate_grows_with_what_makes_a_plan_large(reference):
+    model = reference[1]
+    base = dict(n_episodes=1, n_steps=3, beam_width=4, n_expand=2, n_context=21)
+    n_bytes, flops = estimate_plan(model, **base)
+    assert n_bytes > 0
+    for name in ('n_episodes', 'beam_width', 'n_expand'):
+        more = estimate_plan(model, **{**base, name: 10 * base[name]})
+        assert more == (10 * n_bytes, 10 * flops)
+    assert estimate_plan(model, **{**base, 'n_steps': 6})[1] == 2 * flops

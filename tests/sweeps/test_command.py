@@ -1,6 +1,7 @@
 """A sweep is started by one command, which says at the end how every variant ended."""
 import importlib.util
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -67,6 +68,22 @@ def test_the_commands_of_the_reference_work_without_arguments(capsys):
     assert command_lines(capsys, 'launch_plan') == [
         f'python scripts/plan.py --dataset ant-{buffer}-v2 {rest}'
         for buffer in ('medium-expert', 'medium', 'medium-replay', 'random')]
+
+
+@pytest.mark.parametrize(('name', 'flags', 'expected'), [
+    ('launch_train', [], (None, 'nvidia-tesla-v100')), ('launch_plan', [], ('westus2', None)),
+    ('launch_train', ['--gpu_model', 'nvidia-tesla-t4'], (None, 'nvidia-tesla-t4')),
+    ('launch_plan', ['--region', 'eastus'], ('eastus', None)),
+])
+def test_the_launchers_ask_doodad_for_the_references_machines(monkeypatch, tmp_path, name, flags, expected):
+    asked = []
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(module.doodad, 'run', lambda variants, config_path, region, gpu_model: (
+        asked.append((region, gpu_model)), [Outcome(variant, 'launched') for variant in variants])[1])
+    monkeypatch.setattr(sys, 'argv', [f'{name}.py', '--engine', 'doodad', *flags])
+    launcher = runpy.run_path(str(CONFIG.with_name(f'{name}.py')))
+    launcher['main'](Parser().parse_args())
+    assert asked == [expected]
 
 
 def test_flags_change_what_is_swept(capsys):

@@ -202,6 +202,19 @@ def check_plan(model, layout, prefixes, n_steps, beam_width, n_expand, max_conte
     return check_context(model, n_steps, max_context_transitions)
 
 
+def estimate_plan(model, n_episodes: int, n_steps: int, beam_width: int, n_expand: int, n_context: int) -> tuple:
+    """What planning for some episodes takes, roughly.
+
+    n_context : tokens that the model sees
+    returns   : bytes of keys, values and distributions; floating-point operations of one plan for all
+    """
+    width, n_layer, dim = model.embedding_dim, len(model.blocks), model.transition_dim
+    n_rows = n_episodes * beam_width * n_expand
+    per_row = 8 * n_layer * width * min(n_context, n_steps * dim) + 4 * 8 * width + 8 * dim * (model.vocab_size + 1)
+    flops = 2 * n_rows * n_steps * dim * (12 * n_layer * width ** 2 + (model.vocab_size + 1) * width)
+    return n_rows * per_row, flops
+
+
 def check_context(model, n_steps, max_context_transitions):
     """Tokens the model may see, at most its block; an InputError where they are too few to plan with."""
     block_size = model.get_block_size()

@@ -1,4 +1,5 @@
 """Move numbers between numpy, torch, devices and pictures."""
+import os
 import sys
 
 import numpy as np
@@ -84,6 +85,11 @@ def resolve_device(name) -> torch.device:
 def free_memory(device: torch.device) -> float:
     """Bytes that a CUDA device has left; of any other no limit is known."""
     return torch.cuda.mem_get_info(device)[0] if device.type == 'cuda' else float('inf')
+
+
+def physical_memory() -> int:
+    """Bytes of this machine's memory."""
+    return os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES')
 
 
 def peak_memory(device: torch.device) -> int:
