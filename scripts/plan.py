@@ -6,6 +6,7 @@
 """
 import logging
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from trajectory.search import beam_plan, extract_actions, goal_plan
 from trajectory.search.core import check_plan, estimate_plan
 from trajectory.search.graphs import Graphs
 from trajectory.storage.pretrained import TrainedModel
+from trajectory.storage.run_folder import clear_plan, hash_model, identity_of, lock_folder
 from trajectory.utils.arrays import physical_memory
 from trajectory.utils.errors import InputError
 
@@ -31,6 +33,9 @@ class Parser(utils.Parser):
     dataset: str = 'halfcheetah-medium-expert-v2'  # data set the model was trained on
     config: str = 'config.offline'                 # module with the settings
 
+
+# settings that say where a plan lies, or which of several it is
+PLACES = {'seed', 'suffix', 'prefix', 'exp_name', 'gpt_loadpath', 'gpt_epoch'}
 
 CORE_RATE = 5e10        # floating-point operations a second that planning reaches on a core, about
 SLOW_PLAN = 60 * CORE_RATE
@@ -89,9 +94,14 @@ def main(args):
     goals = torch.stack([episode.goal() for episode in episodes]) if gpt.n_goal else None
     renderers = [utils.make_renderer(args.renderer if k < args.n_videos else None, episode.env)
                  for k, episode in enumerate(episodes)]
-    folders = [args.prepare_folder(repetition=k) for k in range(args.n_episodes)]
-    for folder in folders:
-        (folder / 'rollout.json').unlink(missing_ok=True)   # an earlier run's, whose settings are gone now
+    owned = ExitStack()
+    folders = [owned.enter_context(lock_folder(args.settle(k)['savepath'])) for k in range(args.n_episodes)]
+    for k, folder in enumerate(folders):
+        clear_plan(folder)
+        args.prepare_folder(repetition=k)
+    model_hash = hash_model(trained.weights, discretizer)
+    unnamed = {*FREE_TO_CHANGE, *PLACES}
+    identity = identity_of(model_hash, {name: value for name, value in args.as_dict().items() if name not in unnamed})
 
     # ----------------------------- main loop ------------------------------ #
     graphs = Graphs()
@@ -126,7 +136,7 @@ def main(args):
                 if episodes[k].over:
                     utils.write_json(folders[k] / 'rollout.json', {
                         **episodes[k].summary(), 'gpt_epoch': epoch, 'dataset': args.dataset,
-                        'data_source': source['data_source'],
+                        'data_source': source['data_source'], 'model': model_hash, 'identity': identity,
                     })
             mean_return = np.mean([episode.total_reward for episode in episodes])
             progress.update({'return': float(mean_return), 'episodes': len(live)}, n=hold)
@@ -134,6 +144,7 @@ def main(args):
     seconds = time.perf_counter() - started
 
     # ------------------------------ results ------------------------------- #
+    owned.close()
     n_steps = sum(episode.step for episode in episodes)
     for episode, renderer, folder in zip(episodes, renderers, folders, strict=True):
         utils.write_json(folder / 'timing.json', {'seconds_per_step': seconds / n_steps, 'episodes': len(episodes)})

@@ -6,7 +6,7 @@ import torch
 from tests.support import golden, make_gpt, state_of
 from trajectory.datasets.discretization import QuantileDiscretizer
 from trajectory.models import GPT, ConditionalGPT
-from trajectory.search import beam_plan, beam_search, goal_plan, sample_n
+from trajectory.search import SearchSettings, beam_plan, beam_search, goal_plan, sample_n
 from trajectory.search.core import estimate_plan
 from trajectory.search.sampling import get_logp, inverse_cdf
 from trajectory.utils.errors import InputError
@@ -270,10 +270,8 @@ def test_a_way_to_a_goal_is_refused_where_a_plan_would_be(reference):
 
 def test_the_estimate_grows_with_what_makes_a_plan_large(reference):
     model = reference[1]
-    base = dict(n_episodes=1, n_steps=3, beam_width=4, n_expand=2, n_context=21)
-    n_bytes, flops = estimate_plan(model, **base)
+    n_bytes, flops = estimate_plan(model, 1, SearchSettings(3, 4, 2))
     assert n_bytes > 0
-    for name in ('n_episodes', 'beam_width', 'n_expand'):
-        more = estimate_plan(model, **{**base, name: 10 * base[name]})
-        assert more == (10 * n_bytes, 10 * flops)
-    assert estimate_plan(model, **{**base, 'n_steps': 6})[1] == 2 * flops
+    for more in ((10, SearchSettings(3, 4, 2)), (1, SearchSettings(3, 40, 2)), (1, SearchSettings(3, 4, 20))):
+        assert estimate_plan(model, *more) == (10 * n_bytes, 10 * flops)
+    assert estimate_plan(model, 1, SearchSettings(6, 4, 2))[1] == 2 * flops

@@ -2,6 +2,7 @@
 
     D  columns of a transition      N  bins of a column, between N + 1 edges
 """
+import hashlib
 import zipfile
 
 import numpy as np
@@ -52,6 +53,10 @@ class QuantileDiscretizer:
         """Write the edges, as `load_discretizer` reads them."""
         with write_atomically(path) as partial:
             np.savez_compressed(partial, thresholds=self.thresholds)
+
+    def checksum(self) -> str:
+        """A short name of these edges, which others do not have."""
+        return hashlib.sha256(self.thresholds.tobytes()).hexdigest()[:16]
 
     @classmethod
     def from_thresholds(cls, thresholds: np.ndarray):

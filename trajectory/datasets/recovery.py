@@ -29,6 +29,7 @@ def describe_source(dataset) -> dict:
         **{name: value for name, value in own.items() if value},
         'transitions': len(dataset.joined_raw), 'episodes': len(dataset.path_lengths),
         'mean_return': returns.mean(), 'best_tenth_return': best_tenth.mean(),
+        'discretizer': dataset.discretizer.checksum(),
     }
 
 

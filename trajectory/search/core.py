@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from trajectory.search.graphs import Graphs
-from trajectory.search.sampling import check_k, check_search, draws_in_order, extend, filtered, sort_2d
+from trajectory.search.sampling import check_search, draws_in_order, extend, filtered, sort_2d
 from trajectory.search.sequences import CachedSequences, UncachedSequences, crop_length
+from trajectory.search.settings import SearchSettings
 from trajectory.utils.errors import InputError
 from trajectory.utils.layout import REWARD_DIM, VALUE_DIM, TransitionLayout
 from trajectory.utils.progress import Progress, Silent
@@ -18,22 +19,39 @@ from trajectory.utils.progress import Progress, Silent
 VALUE_PLACEHOLDER = 1e6  # stands for a value in a context: the model attends to no value token
 
 
-@torch.no_grad()
 def beam_plan(model, value_fn: Callable, x: Tensor | Sequence[Tensor], n_steps: int, beam_width: int, n_expand: int,
               observation_dim: int, action_dim: int, discount: float = 0.99,
               max_context_transitions: int | None = None, k_obs: int | None = None, k_act: int | None = None,
               k_rew: int | None = 1, cdf_obs: float | None = None, cdf_act: float | None = None,
               cdf_rew: float | None = None, verbose: bool = True, *, temperature: float = 1.0,
-              previous_actions=None, goal: Tensor | None = None,  # noqa: ARG001
-              generator: torch.Generator | Sequence[torch.Generator] | None = None,
-              draw: Callable | None = None, cached: bool = True, n_threads: int = 1,
-              graphs: Graphs | None = None) -> Tensor:
+              previous_actions=None, **options) -> Tensor:  # noqa: ARG001
     """Imagine `n_steps` transitions, keeping the candidates of highest value (Janner et al. 2021, algorithm 1).
 
-    value_fn   : from distributions [ B x 2 x V ] over reward and value tokens to two [ B ]
+    The reference's form of `search`: settings one by one, and the dimensions of the model's transitions beside them.
+    `previous_actions` is accepted for the reference's scripts, and ignored as there.
+    """
+    layout = TransitionLayout(observation_dim, action_dim)
+    if layout != model.layout:
+        raise InputError(f'a transition of this plan has {layout.dim} numbers, one of the model {model.layout.dim}; '
+                         'was the model trained on another data set?')
+    settings = SearchSettings(
+        horizon=n_steps, beam_width=beam_width, n_expand=n_expand, discount=discount,
+        max_context_transitions=max_context_transitions, temperature=temperature, k_obs=k_obs, k_act=k_act, k_rew=k_rew,
+        cdf_obs=cdf_obs, cdf_act=cdf_act, cdf_rew=cdf_rew,
+    )
+    return search(model, value_fn, x, settings, verbose=verbose, **options)
+
+
+@torch.no_grad()
+def search(model, value_fn: Callable, x: Tensor | Sequence[Tensor], settings: SearchSettings, *, verbose: bool = False,
+           goal: Tensor | None = None, generator: torch.Generator | Sequence[torch.Generator] | None = None,
+           draw: Callable | None = None, cached: bool = True, n_threads: int = 1,
+           graphs: Graphs | None = None) -> Tensor:
+    """Imagine `settings.horizon` transitions, keeping the candidates of highest value.
+
+    value_fn   : from distributions [ B x 2 x V ] over reward and value tokens to two [ B ]; one whose attribute
+                 `sees_candidates` is true is given the candidates' tokens, [ B x T ], as well
     x          : [ G x T ] tokens of context and present observation; a list of [ T ], if lengths differ
-    temperature: of the actions' distribution, before its filters; below 1 sharpens it
-    previous_actions : accepted for the reference's scripts, and ignored as there
     goal       : [ G x observation_dim ] tokens, for a `ConditionalGPT`
     generator  : where the draws come from; several episodes take a list, so that each draws as it would alone
     draw       : instead of it, a function from distributions [ B x V ] to tokens [ B x 1 ]
@@ -42,22 +60,18 @@ def beam_plan(model, value_fn: Callable, x: Tensor | Sequence[Tensor], n_steps: 
     n_threads  : threads that share out the episodes of a list of generators among them, each at its own pace
     returns    : [ G x H x D ] tokens of the best candidates, their values left in; [ H x D ] if `x` is [ 1 x T ]
     """
-    layout = TransitionLayout(observation_dim, action_dim)
-    device = model.pos_emb.device
+    layout, device = model.layout, model.pos_emb.device
     prefixes = [row.to(device) for row in x]
     goal = None if goal is None else goal.to(device)
-    limit = check_plan(model, layout, prefixes, n_steps, beam_width, n_expand, max_context_transitions,
-                       k_obs, k_act, k_rew)
+    limit = settings.fit(model)
+    check_prefixes(layout, prefixes)
     prefixes = [row[crop_length(len(row), limit, layout.dim):] for row in prefixes]  # what the model never sees
     each_its_own = draw is None and isinstance(generator, Sequence)
     generators = list(generator) if each_its_own else [generator] * len(prefixes)
     if not prefixes or len(generators) != len(prefixes):
         raise InputError(f'{len(generators)} generators for {len(prefixes)} prefixes' if prefixes else
                          'there is no prefix to plan from')
-    how = {'obs': {'topk': k_obs, 'cdf': cdf_obs},
-           'act': {'topk': k_act, 'cdf': cdf_act, 'temperature': temperature},
-           'rew': {'topk': k_rew, 'cdf': cdf_rew}}
-    n_draws = _count_draws(layout, n_steps, beam_width, n_expand, how)
+    n_draws = _count_draws(layout, settings)
 
     def plan_for(members):
         together = torch.stack([prefixes[i] for i in members])
@@ -65,9 +79,8 @@ def beam_plan(model, value_fn: Callable, x: Tensor | Sequence[Tensor], n_steps: 
 
         def plan(prefixes, uniforms, goal=None):
             return _plan_together(
-                model, value_fn, prefixes, n_steps, beam_width, n_expand, layout, discount, limit, goal,
-                draw or draws_in_order(uniforms), **how, cached=cached,
-                progress=(Progress if verbose else Silent)(n_steps, name='plan'),
+                model, value_fn, prefixes, settings, limit, goal, draw or draws_in_order(uniforms), cached=cached,
+                progress=(Progress if verbose else Silent)(settings.horizon, name='plan'),
             )
 
         uniforms = torch.stack([
@@ -77,9 +90,7 @@ def beam_plan(model, value_fn: Callable, x: Tensor | Sequence[Tensor], n_steps: 
         ])
         if graphs is None or draw or not cached:
             return plan(together, uniforms, *goals)
-        key = (together.shape[1:], n_steps, beam_width, n_expand, discount, limit, k_obs, k_act, k_rew, cdf_obs,
-               cdf_act, cdf_rew, temperature)
-        return graphs(key, plan, together, uniforms, *goals)
+        return graphs((together.shape[1:], settings), plan, together, uniforms, *goals)
 
     shares = _of_equal_length(prefixes, most=-(-len(prefixes) // n_threads) if each_its_own else len(prefixes))
     if n_threads == 1 or not each_its_own:
@@ -94,25 +105,26 @@ def beam_plan(model, value_fn: Callable, x: Tensor | Sequence[Tensor], n_steps: 
 
 
 @torch.no_grad()  # of this thread
-def _plan_together(model, value_fn, prefixes, n_steps, beam_width, n_expand, layout, discount, limit, goal, draw, *,
-                   obs, act, rew, progress, cached):
+def _plan_together(model, value_fn, prefixes, settings, limit, goal, draw, *, progress, cached):
     """Plan for prefixes of one length.    prefixes : [ G x T ]    returns : [ G x H x D ]"""
     n_groups, n_context = prefixes.shape
-    device = prefixes.device
+    layout, device, dtype = model.layout, prefixes.device, model.pos_emb.dtype
+    n_steps, beam_width, sampling = settings.horizon, settings.beam_width, settings.sampling
     if cached:
         sequences = CachedSequences(model, prefixes, n_groups, limit, goal, n_shared=n_context)
     else:
         sequences = UncachedSequences(model, prefixes, n_groups, limit, goal)
     sequences.repeat(beam_width)
-    dtype = model.pos_emb.dtype
     rewards = torch.zeros(n_groups, beam_width, n_steps + 1, device=device, dtype=dtype)
-    discounts = discount ** torch.arange(n_steps + 1, device=device, dtype=dtype)
+    discounts = settings.discount ** torch.arange(n_steps + 1, device=device, dtype=dtype)
 
     for t in range(n_steps):
-        sequences.repeat(n_expand)
-        rewards = rewards.repeat(1, n_expand, 1)
-        extend(sequences, draw, layout.action_dim, act)
-        reward, value = value_fn(extend(sequences, draw, REWARD_DIM + VALUE_DIM, rew))
+        sequences.repeat(settings.n_expand)
+        rewards = rewards.repeat(1, settings.n_expand, 1)
+        extend(sequences, draw, layout.action_dim, sampling['act'])
+        distributions = extend(sequences, draw, REWARD_DIM + VALUE_DIM, sampling['rew'])
+        candidates = [sequences.tokens] if getattr(value_fn, 'sees_candidates', False) else []
+        reward, value = value_fn(distributions, *candidates)
         rewards[..., t] = reward.view(n_groups, -1)
         rewards[..., t + 1] = value.view(n_groups, -1)
         values = (rewards * discounts).sum(dim=-1)
@@ -122,7 +134,7 @@ def _plan_together(model, value_fn, prefixes, n_steps, beam_width, n_expand, lay
         sequences.select(best)
         rewards = rewards.gather(1, best[..., None].expand(-1, -1, n_steps + 1))
         if t < n_steps - 1:
-            extend(sequences, draw, layout.observation_dim, obs)
+            extend(sequences, draw, layout.observation_dim, sampling['obs'])
         progress.update()
     progress.close()
 
@@ -172,7 +184,9 @@ def goal_plan(model, x: Tensor | Sequence[Tensor], n_steps: int, beam_width: int
     returns   : [ G x H x D ] tokens
     """
     layout = model.layout
-    limit = check_plan(model, layout, list(x), n_steps, beam_width, 1, max_context_transitions, None, None, None)
+    settings = SearchSettings(n_steps, beam_width, max_context_transitions=max_context_transitions)
+    limit = settings.fit(model)
+    check_prefixes(layout, x)
     n_tokens = n_steps * layout.dim - layout.observation_dim
 
     def plan(prefix, goal):
@@ -183,65 +197,38 @@ def goal_plan(model, x: Tensor | Sequence[Tensor], n_steps: int, beam_width: int
         return torch.stack(list(threads.map(plan, x, goal)))
 
 
-def check_plan(model, layout, prefixes, n_steps, beam_width, n_expand, max_context_transitions, k_obs, k_act, k_rew):
-    """Refuse a plan that cannot be made, before any work.    returns : tokens the model may see"""
-    for name, number in (('horizon', n_steps), ('beam_width', beam_width), ('n_expand', n_expand)):
-        if number < 1:
-            raise InputError(f'{name} must be at least 1, got {number}.\n  Pass --{name} 5, say.')
-    for name, k in (('k_obs', k_obs), ('k_act', k_act), ('k_rew', k_rew)):
-        check_k(model, name, k)
-    if layout != model.layout:
-        raise InputError(f'a transition of this plan has {layout.dim} numbers, one of the model {model.layout.dim}; '
-                         'was the model trained on another data set?')
+def check_prefixes(layout, prefixes) -> None:
+    """Raise InputError for a prefix that does not end after an observation.    prefixes : [ T ] each"""
     for prefix in prefixes:
         if prefix.ndim != 1 or len(prefix) % layout.dim != layout.observation_dim:
             raise InputError(
                 f'a prefix must end after an observation, so have {layout.observation_dim} tokens more than whole '
                 f'transitions of {layout.dim}; this one has shape {list(prefix.shape)}'
             )
-    return check_context(model, n_steps, max_context_transitions)
 
 
-def estimate_plan(model, n_episodes: int, n_steps: int, beam_width: int, n_expand: int, n_context: int) -> tuple:
+def estimate_plan(model, n_episodes: int, settings: SearchSettings) -> tuple[int, int]:
     """What planning for some episodes takes, roughly.
 
-    n_context : tokens that the model sees
-    returns   : bytes of keys, values and distributions; floating-point operations of one plan for all
+    returns : bytes of keys, values and distributions; floating-point operations of one plan for all
     """
-    width, n_layer, dim = model.embedding_dim, len(model.blocks), model.transition_dim
-    n_rows = n_episodes * beam_width * n_expand
-    per_row = 8 * n_layer * width * min(n_context, n_steps * dim) + 4 * 8 * width + 8 * dim * (model.vocab_size + 1)
+    width, n_layer, dim, n_steps = model.embedding_dim, len(model.blocks), model.transition_dim, settings.horizon
+    n_rows = n_episodes * settings.beam_width * settings.n_expand
+    n_kept = min(settings.fit(model), n_steps * dim)
+    per_row = 8 * n_layer * width * n_kept + 4 * 8 * width + 8 * dim * (model.vocab_size + 1)
     flops = 2 * n_rows * n_steps * dim * (12 * n_layer * width ** 2 + (model.vocab_size + 1) * width)
     return n_rows * per_row, flops
 
 
-def check_context(model, n_steps, max_context_transitions):
-    """Tokens the model may see, at most its block; an InputError where they are too few to plan with."""
-    block_size = model.get_block_size()
-    if max_context_transitions is None:
-        limit = block_size
-    elif max_context_transitions < 1:
-        raise InputError(f'max_context_transitions must be at least 1, got {max_context_transitions}.\n'
-                         '  Pass --max_context_transitions 2, or more.')
-    else:
-        limit = min(max_context_transitions * model.transition_dim - 1, block_size)
-    if limit < model.transition_dim - 1 or (n_steps > 1 and limit < model.transition_dim):
-        raise InputError(
-            f'a context of {limit} tokens does not hold the transition of {model.transition_dim} that was just '
-            'imagined.\n  Pass --max_context_transitions 2, or more.'
-        )
-    return limit
-
-
-def _count_draws(layout, n_steps, beam_width, n_expand, how):
+def _count_draws(layout, settings):
     """Random numbers that an episode's plan takes: one a row and token, but none where the likeliest is taken."""
-    n_rows, n_candidates = beam_width, beam_width * n_expand
+    n_rows, n_candidates = settings.beam_width, settings.beam_width * settings.n_expand
     n_draws = {
-        'obs': (n_steps - 1) * n_rows * layout.observation_dim,
-        'act': n_steps * n_candidates * layout.action_dim,
-        'rew': n_steps * n_candidates * (REWARD_DIM + VALUE_DIM),
+        'obs': (settings.horizon - 1) * n_rows * layout.observation_dim,
+        'act': settings.horizon * n_candidates * layout.action_dim,
+        'rew': settings.horizon * n_candidates * (REWARD_DIM + VALUE_DIM),
     }
-    return sum(n for column, n in n_draws.items() if how[column]['topk'] != 1)
+    return sum(n for column, n in n_draws.items() if settings.sampling[column]['topk'] != 1)
 
 
 def _of_equal_length(prefixes, most):

@@ -58,6 +58,7 @@ class TrainedModel:
     epoch       : that its weights are from; None where nobody says
     data        : the recipe of the data set it learned from, or None
     discretizer : what its tokens mean, or None
+    weights     : the file that its weights are from, or None
     source      : environment, physics, data_source, mean_return and more of the data, or None
     """
 
@@ -66,6 +67,7 @@ class TrainedModel:
     data: Config | None = None
     discretizer: QuantileDiscretizer | None = None
     source: dict | None = None
+    weights: Path | None = None
 
     @property
     def discount(self) -> float:
@@ -89,7 +91,9 @@ class TrainedModel:
         if discretizer is not None:
             check_fit(discretizer, model, edges)
         source = read_source(source) if source.exists() else None
-        return cls(model, epoch, read_data_recipe(folder), discretizer, source)
+        if discretizer is not None and source is not None:
+            check_pair(discretizer, source, edges)
+        return cls(model, epoch, read_data_recipe(folder), discretizer, source, find_weights(folder, epoch))
 
     def save_pretrained(self, folder) -> Path:
         """Write a folder of the format `pretrained`; it appears whole or not at all."""
@@ -151,6 +155,20 @@ def read_source(path: Path) -> dict:
         raise InputError(f'{path} says nothing of {", ".join(sorted(wrong))}, or not what it should.\n'
                          '  Restore it from where the run was trained; or delete it, to make it anew from the data.')
     return source
+
+
+def find_weights(folder: Path, epoch) -> Path | None:
+    """The file that holds a folder's weights of an epoch."""
+    names = (f'state_{epoch}.pt', 'model.safetensors', 'pytorch_model.bin')
+    return next((folder / name for name in names if (folder / name).exists()), None)
+
+
+def check_pair(discretizer: QuantileDiscretizer, source: dict, path) -> None:
+    """Refuse the bins of another run, where source.json says which ones the model learned."""
+    if source.get('discretizer', discretizer.checksum()) != discretizer.checksum():
+        raise InputError(f'{path} is not the discretizer that the model beside it was trained with: its checksum is '
+                         f'{discretizer.checksum()}, source.json says {source["discretizer"]}.\n'
+                         '  Restore the file from where the run was trained.')
 
 
 def check_fit(discretizer: QuantileDiscretizer, model, path) -> None:

@@ -2,22 +2,19 @@
 import logging
 import math
 from concurrent.futures import ThreadPoolExecutor
-from signal import SIGTERM
 
 import torch
 from torch import Tensor
 
-from trajectory.storage.checkpoints import Stopped, random_state, set_random_state
 from trajectory.training.distributed import Distributed
+from trajectory.training.loop import TrainingLoop
 from trajectory.training.precision import arithmetic_of
 from trajectory.utils.arrays import to_device
 from trajectory.utils.errors import InputError
-from trajectory.utils.progress import Silent
-from trajectory.utils.timer import Timer
 
 log = logging.getLogger(__name__)
 
-COUNTERS = ('n_tokens', 'n_updates', 'n_epochs', 'n_batches', 'logged', 'seconds')
+COUNTERS = ('n_tokens', 'n_updates', 'n_epochs', 'n_batches')
 WINDOWS_NAMED = 16      # of a batch that went wrong
 
 
@@ -85,13 +82,10 @@ class Trainer:
         self.n_updates = 0
         self.n_epochs = 0
         self.n_batches = 0  # of the epoch under way
-        self.logged = 0     # the update after which the last row was written
-        self.seconds = 0.0  # spent training
         self.generator = torch.Generator().manual_seed(config.get('seed', 0))
         self._before_order = self.generator.get_state()     # of the epoch under way
-        self._recent = []           # losses by token, [ T ], of the updates since the last row
         self._unchecked = []        # of updates that may have gone wrong: number, windows, loss, gradient's norm
-        self._logged_at = (0, 0.0)  # tokens and seconds when the last row was written
+        self._loop = None           # of `train`, which may be called again and again
 
     def get_optimizer(self, model) -> torch.optim.Optimizer:
         """The one optimizer of this run, made for `model` at the first call."""
@@ -132,40 +126,25 @@ class Trainer:
             dataset = MapStyleDataset(dataset, model.vocab_size)
         if on_log is None and progress is None:
             on_log = _log_row
-        progress = progress or Silent()
-        windows = torch.arange(len(dataset)) if windows is None else windows.cpu()
-        model.train()
-        for _ in range(n_epochs):
-            batches = self._order(windows).split(self.config.batch_size)
-            timer = Timer()
-            coming = batches[self.n_batches:]
-            shares = [self._share(indices) for indices in coming]
-            for indices, inputs in zip(coming, self._gathered(dataset, shares), strict=True):
-                self.update(model, dataset, indices, inputs)
-                self.n_batches += 1
-                ended, logs = self.n_batches == len(batches), self.n_batches % log_freq == 0
-                if ended or logs:
-                    self._check()
-                self.seconds += timer()
-                if logs and not ended:
-                    self._log(model, self.n_epochs + self.n_batches / len(batches), on_log, progress)
-                progress.update()
-                self._save_if_due(model, checkpoints, stop)
-                timer()
-            numbers = on_epoch(self.n_epochs + 1) if on_epoch else None
-            model.train()
-            self._save_if_due(model, checkpoints, stop, only_to_stop=True)  # a resumed run ends the epoch once more
-            self.n_epochs, self.n_batches = self.n_epochs + 1, 0
-            self._before_order = self.generator.get_state()
-            self._log(model, self.n_epochs, on_log, progress, numbers)
+        learner = WindowLearner(self, model, dataset, windows)
+        learner.n_updates = self.n_updates + n_epochs * learner.updates_per_epoch
+        if self._loop is None:
+            self._loop = TrainingLoop(learner, self.distributed)
+        self._loop.algorithm, self._loop.log_freq, self._loop.checkpoints = learner, log_freq, checkpoints
+        self._loop.run(on_log=on_log, on_epoch=on_epoch, progress=progress, stop=stop)
         model.eval()
 
-    def _order(self, windows):
-        """The windows in the order of the epoch under way, which is the same when it is asked for again."""
+    def begin_epoch(self) -> None:
+        """Count an epoch that has ended, and order the next one anew."""
+        self.n_epochs, self.n_batches = self.n_epochs + 1, 0
+        self._before_order = self.generator.get_state()
+
+    def order(self, windows):
+        """[ n ]  the windows in the order of the epoch under way, which is the same when it is asked for again."""
         self.generator.set_state(self._before_order)
         return windows[torch.randperm(len(windows), generator=self.generator)]
 
-    def _gathered(self, dataset, batches):
+    def gathered(self, dataset, batches):
         """What each batch is made of; where the device does not gather it, it is read beside the step before."""
         if dataset.device == self.device and not dataset.on_disk:
             yield from (self._gather(dataset, indices) for indices in batches)
@@ -179,22 +158,23 @@ class Trainer:
             if coming is not None:
                 yield coming.result()
 
-    def _share(self, indices):
-        """The windows of a batch that this process reads: one that none is left for reads the first, for nothing."""
-        share = self.distributed.shard(indices)
-        return share if len(share) else indices[:1]
+    def shard(self, indices):
+        """The windows of a batch that this rank reads; a rank that gets none reads the first, and its loss weighs 0."""
+        shard = self.distributed.shard(indices)
+        return shard if len(shard) else indices[:1]
 
     def _gather(self, dataset, indices):
         return to_device(dataset.gather(indices.to(dataset.device)), self.device)
 
-    def update(self, model, dataset, indices: Tensor, inputs: tuple[Tensor, ...] | None = None) -> None:
+    def update(self, model, dataset, indices: Tensor, inputs: tuple[Tensor, ...] | None = None) -> Tensor:
         """One step of the optimizer.
 
         indices : [ B ]  the windows to learn from
-        inputs  : what `dataset.gather` makes of our share of them, where that has been done
+        inputs  : what `dataset.gather` makes of this rank's shard of them, where that has been done
+        returns : [ T ]  the mean loss at each token, before the step
         """
         optimizer = self.get_optimizer(model)
-        inputs = inputs or self._gather(dataset, self._share(indices))
+        inputs = inputs or self._gather(dataset, self.shard(indices))
         optimizer.zero_grad(set_to_none=True)
         losses = self._forward(model, inputs)
         losses = losses * (len(self.distributed.shard(indices)) / len(indices))              # [ T ]
@@ -202,15 +182,15 @@ class Trainer:
         losses = losses.detach()
         self.distributed.all_reduce([*(parameter.grad for parameter in model.parameters()), losses])
         norm = torch.nn.utils.clip_grad_norm_(model.parameters(), self.config.grad_norm_clip)
-        self._recent.append(losses)
         self._unchecked.append((self.n_updates + 1, indices, losses.mean(), norm))
         if self.device.type == 'cpu':       # elsewhere to look means to wait, so it is done at times, for many updates
-            self._check()
+            self.check()
         optimizer.step()
         self.n_tokens += dataset.count_targets(indices)
         self.n_updates += 1
         for group in optimizer.param_groups:
             group['lr'] = self.learning_rate()
+        return losses
 
     def _forward(self, model, inputs):
         """[ T ]  the windows' mean loss at each token."""
@@ -222,8 +202,8 @@ class Trainer:
     def _weigh(self, model, losses):
         return (losses * model.token_weights(len(losses), losses.device)).mean()
 
-    def _check(self):
-        """Stop the run if a loss or a gradient since the last look is not finite."""
+    def check(self) -> None:
+        """Raise InputError if a loss or a gradient since the last check is not finite."""
         if not self._unchecked:
             return
         seen = torch.stack([torch.stack((loss, norm)) for _, _, loss, norm in self._unchecked]).tolist()
@@ -244,27 +224,13 @@ class Trainer:
         model.eval()
         batches = windows.cpu().split(self.config.batch_size)
         losses = sum(self._forward(model, inputs) * len(batch) 
-                     for batch, inputs in zip(batches, self._gathered(dataset, batches), strict=True))
+                     for batch, inputs in zip(batches, self.gathered(dataset, batches), strict=True))
         losses = losses / len(windows)
         model.train(was_training)
-        return self._parts(model, losses)
+        parts = self.parts(model, losses)
+        return dict(zip(parts, torch.stack(list(parts.values())).tolist(), strict=True))
 
-    # ------------------------------ the record ---------------------------- #
-
-    def _log(self, model, epoch, on_log, progress, numbers=None):
-        """Hand on a row of numbers about the updates since the last one."""
-        seconds = max(self.seconds - self._logged_at[1], 1e-9)
-        row = {
-            'epoch': epoch, 'step': self.n_updates, 'tokens': self.n_tokens,
-            **self._parts(model, torch.stack(self._recent).mean(dim=0)), 'learning_rate': self.learning_rate(),
-            'tokens_per_second': (self.n_tokens - self._logged_at[0]) / seconds, **(numbers or {}),
-        }
-        self._recent, self._logged_at, self.logged = [], (self.n_tokens, self.seconds), self.n_updates
-        progress.set_description({'loss': row['loss'], 'tokens/s': round(row['tokens_per_second'])})
-        if on_log:
-            on_log(row)
-
-    def _parts(self, model, losses):
+    def parts(self, model, losses: Tensor) -> dict[str, Tensor]:
         """The loss, and the mean cross-entropy of each kind of token, unweighted.    losses : [ T ]"""
         columns = torch.arange(1, len(losses) + 1) % model.layout.dim
         losses = losses.detach()
@@ -272,17 +238,15 @@ class Trainer:
         for kind in ('observation', 'action', 'reward', 'value'):
             of_kind = torch.isin(columns, torch.arange(model.layout.dim)[getattr(model.layout, kind)])
             parts[f'loss_{kind}'] = losses[of_kind.to(losses.device)].mean()
-        return dict(zip(parts, torch.stack(list(parts.values())).tolist(), strict=True))
+        return parts
 
     # ----------------------------- checkpoints ---------------------------- #
 
     def state(self, model) -> dict:
-        """All that it takes to go on as if nothing had happened."""
+        """All that it takes to go on as if nothing had happened, but for the global generators."""
         return {
             'model': model.state_dict(), 'optimizer': self.get_optimizer(model).state_dict(),
-            'counters': {name: getattr(self, name) for name in COUNTERS}, 'logged_at': list(self._logged_at),
-            'before_order': self._before_order, 'recent': list(self._recent),
-            'random': self.distributed.all_gather(random_state()),
+            'counters': {name: getattr(self, name) for name in COUNTERS}, 'before_order': self._before_order,
         }
 
     def restore(self, model, state: dict) -> None:
@@ -291,26 +255,57 @@ class Trainer:
         self.get_optimizer(model).load_state_dict(state['optimizer'])
         for name in COUNTERS:
             setattr(self, name, state['counters'][name])
-        self._logged_at, self._before_order = tuple(state['logged_at']), state['before_order']
-        self._recent = to_device(state['recent'], self.device)
+        self._before_order = state['before_order']
         for group in self.optimizer.param_groups if self.n_updates else ():
             group['lr'] = self.learning_rate()      # it may have been changed on purpose
-        if self.distributed.rank < len(state['random']):   # a process that was not there draws numbers of its own
-            set_random_state(state['random'][self.distributed.rank])
 
-    def save(self, model, checkpoints) -> None:
-        """Write a checkpoint; every process takes part."""
-        self._check()
-        state = self.state(model)
-        if self.distributed.is_main:
-            checkpoints.save(state)
 
-    def _save_if_due(self, model, checkpoints, stop, only_to_stop=False):
-        due = (not only_to_stop and self.distributed.is_main and checkpoints is not None
-               and checkpoints.are_due(self.n_updates))
-        stopping, due = self.distributed.any(bool(stop), due)
-        if checkpoints is not None and (due or stopping):
-            self.save(model, checkpoints)
-        if stopping:
-            where = f', and saved in {checkpoints.path}; the same command goes on from there' if checkpoints else ''
-            raise Stopped(f'stopped after {self.n_updates:,} updates{where}', getattr(stop, 'signum', 0) or SIGTERM)
+class WindowLearner:
+    """A model that learns from the windows of a dataset: what `TrainingLoop` asks of an algorithm.
+
+    windows : [ n ]  those to learn from, by default all
+    """
+
+    logged = ('loss',)
+
+    def __init__(self, trainer: Trainer, model, dataset, windows: Tensor | None = None, n_epochs: int = 0):
+        self.trainer = trainer
+        self.model = model
+        self.dataset = dataset
+        self.windows = torch.arange(len(dataset)) if windows is None else windows.cpu()
+        self.updates_per_epoch = -(-len(self.windows) // trainer.config.batch_size)
+        self.n_updates = n_epochs * self.updates_per_epoch
+        self._batches = None    # of the epoch under way, those still to come
+
+    def update(self) -> dict[str, Tensor]:
+        """One step of the optimizer.    returns : the loss and its parts"""
+        self.model.train()
+        if self._batches is None:
+            self._batches = self._epoch()
+        batch = next(self._batches, None)
+        if batch is None:       # the epoch has ended
+            self.trainer.begin_epoch()
+            self._batches = self._epoch()
+            batch = next(self._batches)
+        losses = self.trainer.update(self.model, self.dataset, *batch)
+        self.trainer.n_batches += 1
+        return self.trainer.parts(self.model, losses)
+
+    def _epoch(self):
+        """The batches of the epoch under way that are still to come: indices, and what is gathered of them."""
+        coming = self.trainer.order(self.windows).split(self.trainer.config.batch_size)[self.trainer.n_batches:]
+        shards = [self.trainer.shard(indices) for indices in coming]
+        yield from zip(coming, self.trainer.gathered(self.dataset, shards), strict=True)
+
+    def check(self) -> None:
+        self.trainer.check()
+
+    def status(self) -> dict:
+        return {'tokens': self.trainer.n_tokens, 'learning_rate': self.trainer.learning_rate()}
+
+    def state_dict(self) -> dict:
+        return self.trainer.state(self.model)
+
+    def load_state_dict(self, state: dict) -> None:
+        self.trainer.restore(self.model, state)
+        self._batches = None

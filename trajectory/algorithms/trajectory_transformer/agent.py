@@ -1,0 +1,96 @@
+"""The planning agent: it acts by beam search over the trajectories that a model imagines."""
+import numpy as np
+import torch
+
+from trajectory.rollouts.agent import Agent
+from trajectory.search import goal_plan, make_prefix, search, update_context
+from trajectory.search.graphs import Graphs
+from trajectory.search.settings import SearchSettings
+from trajectory.utils.errors import InputError
+
+
+class PlanningAgent(Agent):
+    """Plans every `plan_freq` actions, all episodes in one batch; each draws as it would alone.
+
+    model, discretizer : of one run
+    preprocess_fn      : of observations, as for the data the model learned from
+    settings           : of the search
+    action_repeat      : environment steps of an action: as many as lie between the transitions the model learned from
+    n_threads          : CPU threads that share out the episodes among them
+    value_fn           : ranks candidates, see `search`; by default the discretizer's reading of the value tokens
+
+    plans : [ H x D ] each, the remaining transitions of each episode's plan as numbers
+    """
+
+    def __init__(self, model, discretizer, preprocess_fn, settings: SearchSettings, *, action_repeat: int = 1,
+                 n_threads: int = 1, value_fn=None):
+        settings.fit(model)
+        self.model = model
+        self.discretizer = discretizer
+        self.preprocess_fn = preprocess_fn
+        self.settings = settings
+        self.action_repeat = action_repeat
+        self.n_threads = n_threads
+        self.value_fn = value_fn or (lambda probs: discretizer.value_fn(probs, settings.percentile))
+        self.graphs = Graphs()
+
+    def reset(self, observations, seeds, goals=None):
+        device = self.model.pos_emb.device
+        self.generators = [torch.Generator(device).manual_seed(seed) for seed in seeds]
+        self.contexts = [[] for _ in seeds]
+        self.plans = [None for _ in seeds]
+        self.stop_tokens = [0 for _ in seeds]
+        self.over = np.zeros(len(seeds), dtype=bool)
+        self.observations = [self.preprocess_fn(observation) for observation in observations]
+        self._n_lasting = [0 for _ in seeds]     # transitions of a plan before one says that the episode is over
+        self._n_actions = 0
+        self._goals = self._read_goals(goals) if self.model.n_goal else None
+
+    def act(self, observations):
+        if self._n_actions % self.settings.plan_freq == 0:
+            self._plan([k for k, over in enumerate(self.over) if not over])
+        layout = self.model.layout
+        actions = np.zeros((len(observations), layout.action_dim))
+        for k in np.flatnonzero(~self.over):
+            actions[k] = self.plans[k][0, layout.action]
+        return actions
+
+    def observe(self, actions, rewards, observations, over):
+        for k in np.flatnonzero(~self.over):
+            self.contexts[k] = update_context(self.contexts[k], self.discretizer, self.observations[k], actions[k],
+                                              rewards[k], self.settings.max_context_transitions)
+            self.observations[k] = self.preprocess_fn(observations[k])
+            self.plans[k], self._n_lasting[k] = self.plans[k][1:], self._n_lasting[k] - 1
+        self.over = np.array(over)
+        self._n_actions += 1
+
+    def summary(self, episode):
+        return {'stop_tokens': self.stop_tokens[episode]}
+
+    def imagined(self, episode: int) -> np.ndarray:
+        """[ T x D ]  what the rest of an episode's plan imagines, up to where it says that the episode is over."""
+        return self.plans[episode][:max(1, self._n_lasting[episode])]
+
+    @torch.no_grad()
+    def _plan(self, live):
+        prefixes = [make_prefix(self.discretizer, self.contexts[k], self.observations[k],
+                                self.settings.prefix_context)[0] for k in live]
+        if self._goals is not None:
+            plans = goal_plan(self.model, prefixes, self.settings.horizon, self.settings.beam_width, self._goals[live],
+                              self.settings.max_context_transitions, n_threads=self.n_threads)
+        else:
+            plans = search(self.model, self.value_fn, prefixes, self.settings, n_threads=self.n_threads,
+                           generator=[self.generators[k] for k in live], graphs=self.graphs)
+        for k, tokens in zip(live, plans, strict=True):
+            stops = tokens == self.discretizer.N
+            self.stop_tokens[k] += int(stops.sum())
+            self.plans[k] = self.discretizer.reconstruct(tokens)
+            self._n_lasting[k] = int((stops.any(dim=1).cumsum(dim=0) == 0).sum())
+
+    def _read_goals(self, goals):
+        """[ E x observation_dim ]  tokens of being at the goals, at rest."""
+        if goals is None:
+            raise InputError('the model was trained with goals, and this environment has none.\n'
+                             '  Take a model that was trained without --goal_conditioned.')
+        goals = np.stack([self.preprocess_fn(goal) for goal in goals])
+        return torch.as_tensor(self.discretizer.discretize(goals, subslice=(0, goals.shape[1])))
