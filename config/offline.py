@@ -1,4 +1,6 @@
-"""Every knob of the offline experiments: what it means, its default, and which data set changes it.
+"""Settings of the offline experiments: training a Trajectory Transformer, and planning with it.
+
+Settings that every method has are in `trajectory/cli/settings.py`.
 
 Weakest to strongest: the defaults below, the block named after the data set, a command-line flag.
 """
@@ -7,16 +9,16 @@ from dataclasses import asdict, dataclass
 from typing import Annotated as Flag  # a type, and the sentence --help prints
 from typing import Literal
 
-from trajectory.utils import watch
+from trajectory.cli.settings import ActRun, TrainRun
+from trajectory.cli.setup import watch
 
 # the folder of a plan: plans/defaults/freq1_H15_beam128
 name_plan = watch([('prefix', ''), ('plan_freq', 'freq'), ('horizon', 'H'), ('beam_width', 'beam')])
 
 
 @dataclass
-class Train:
+class Train(TrainRun):
     # data
-    dataset_path: Flag[str | None, 'HDF5 file to train on, instead of the one the name stands for'] = None
     backend: Flag[
         Literal['mujoco', 'd4rl'], "who simulates: today's MuJoCo, or D4RL's own environments, where they are installed"
     ] = 'mujoco'
@@ -66,33 +68,14 @@ class Train:
     ] = 'auto'
     compile: Flag[bool | None, 'compile the network before it trains; None does so on CUDA, where it pays'] = None
 
-    # seeing it learn
-    held_out: Flag[float, 'share of the episodes that is not learned from, but whose loss is logged'] = 0.0
-    eval_every: Flag[int | None, 'epochs between two looks at how well the model plans; None never looks'] = None
-    eval_episodes: Flag[int, 'episodes planned at each look, with the settings that plan.py has for the data set'] = 2
-    eval_steps: Flag[int | None, 'steps to cut those episodes at; None: the limit they have'] = None
-
-    # checkpoints
-    save_minutes: Flag[float | None, 'minutes between two checkpoints to resume from; None: save_steps alone'] = 10
-    save_steps: Flag[int | None, 'updates between two checkpoints to resume from; None: save_minutes alone'] = None
-
-    # run
-    seed: Flag[int, 'seed of everything drawn: weights, dropout, order of the windows'] = 42
-    device: Flag[str, 'cpu, cuda, cuda:1, mps; auto takes the fastest one here'] = 'auto'
-    threads: Flag[int | None, 'CPU threads torch uses; None lets it choose'] = None
-    log_freq: Flag[int, 'updates between two log lines'] = 100
-    tensorboard: Flag[bool, 'write the log for TensorBoard too, beside metrics.jsonl'] = False
-    wandb: Flag[str | None, 'project of Weights & Biases to write the log to as well'] = None
-    logbase: Flag[str, 'folder that holds all runs'] = 'logs/'
     exp_name: Flag[str | Callable, 'name of the run, and of its folder'] = 'gpt/azure'
 
 
 @dataclass
-class Plan:
+class Plan(ActRun):
     # model
     gpt_loadpath: Flag[str, 'exp_name of the training run to load'] = 'gpt/azure'
     gpt_epoch: Flag[int | Literal['latest'], 'checkpoint to load, in epochs'] = 'latest'
-    dataset_path: Flag[str | None, 'HDF5 file to make bins from, for a model that came without them'] = None
 
     # search
     plan_freq: Flag[int, 'steps taken along a plan before the next is made'] = 1
@@ -119,33 +102,20 @@ class Plan:
     cdf_act: Flag[float | None, 'drop the unlikeliest action tokens, of this probability in all'] = 0.6
     cdf_rew: Flag[float | None, 'drop the unlikeliest reward and value tokens, of this in all'] = None
 
-    # episode
-    backend: Flag[
-        Literal['mujoco', 'd4rl'], "who simulates: today's MuJoCo, or D4RL's own environments, where they are installed"
-    ] = 'mujoco'
-    n_episodes: Flag[int, 'episodes to plan; episode k gets seed + k and folder suffix + k'] = 1
-    max_episode_steps: Flag[int | None, 'steps to cut an episode at; None: the limit it has'] = None
-    goal: Flag[
-        Literal['own', 'random'], 'in a maze: its own goal, or one drawn for each episode, which ends there'
-    ] = 'own'
+    # pictures
     renderer: Flag[
         Literal['Renderer', 'DebugRenderer', 'KitchenRenderer', 'AntMazeRenderer', 'Maze2dRenderer'] | None,
         'how plans and episodes become pictures; None makes none',
     ] = 'Renderer'
-    n_videos: Flag[int, 'episodes that are filmed, the first ones'] = 1
     vis_freq: Flag[int, 'steps between two videos of plans'] = 50
-    verbose: Flag[bool, 'report the progress of each plan'] = True
 
     # run
     seed: Flag[int, 'seed of the environment and of all that planning draws'] = 42
-    device: Flag[str, 'cpu, cuda, cuda:1, mps; auto takes the fastest one here'] = 'auto'
-    threads: Flag[int | None, 'CPU threads that share the episodes out; None: all cores, 1 for one episode'] = None
-    logbase: Flag[str, 'folder that holds all runs'] = 'logs/'
     prefix: Flag[str, 'beginning of exp_name; a slash at its end makes it a folder'] = 'plans/defaults/'
     exp_name: Flag[str | Callable, 'name of the run; built from the settings unless given'] = name_plan
-    suffix: Flag[str, 'folder of this run among its repetitions'] = '0'
 
 
+algorithm = 'trajectory_transformer'
 experiments = {'train': Train, 'plan': Plan}
 base = {name: asdict(settings()) for name, settings in experiments.items()}     # the shape older scripts read
 

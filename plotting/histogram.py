@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from trajectory.storage.serialization import write_atomically
+from trajectory.utils.files import write_atomically
 
 COLOR, MEAN_COLOR, INK, FAINT_INK = '#3a6db5', '#d9822b', '#2b2f36', '#767d88'
 MOST_BARS = 60

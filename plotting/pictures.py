@@ -1,8 +1,8 @@
 """Write a figure as a picture, which appears whole or not at all."""
 from pathlib import Path
 
-from trajectory.storage.serialization import mkdir, write_atomically
 from trajectory.utils.errors import InputError
+from trajectory.utils.files import mkdir, write_atomically
 
 
 def save_picture(figure, savepath: str | Path, dpi: int) -> None:

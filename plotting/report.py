@@ -30,8 +30,8 @@ from plotting.read_results import (
     why_not_comparable,
 )
 from plotting.runs import Episode, Run, Training, find_runs
-from trajectory.storage.serialization import write_atomically
 from trajectory.utils.errors import InputError
+from trajectory.utils.files import write_atomically
 
 TEMPLATES = Path(__file__).parent / 'templates'
 FEW_PLANS = 6       # videos of plans that are shown without being asked for

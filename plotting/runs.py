@@ -11,9 +11,9 @@ from pathlib import Path
 
 from plotting.curve import read_metrics
 from plotting.read_results import is_number, load_result
-from trajectory.storage.serialization import read_json
 from trajectory.training.trainer import count_epochs
 from trajectory.utils.errors import InputError
+from trajectory.utils.files import read_json
 
 # one of these makes a folder a run
 MARKS = ('args.json', 'rollout.json', 'metrics.jsonl', 'model_config.json', 'model_config.pkl', 'source.json',

@@ -27,8 +27,8 @@ from trajectory import utils
 from trajectory.datasets.hdf5 import COLUMNS, write_episodes
 from trajectory.environments.catalogue import ROBOTS, is_task, reference_returns
 from trajectory.rollouts.waypoints import WaypointController
-from trajectory.storage.serialization import cannot_write
 from trajectory.utils.errors import InputError
+from trajectory.utils.files import cannot_write
 
 log = logging.getLogger(__name__)
 

@@ -17,8 +17,8 @@ from dataclasses import replace
 from typing import Literal
 
 from trajectory import utils
-from trajectory.datasets.recovery import published_data_recipe, recover
-from trajectory.storage.pretrained import TrainedModel, check_same, save_as
+from trajectory.algorithms.trajectory_transformer.pretrained import TrainedModel, check_same, save_as
+from trajectory.algorithms.trajectory_transformer.recovery import published_data_recipe, recover
 from trajectory.utils.errors import InputError
 
 log = logging.getLogger(__name__)

@@ -1,180 +1,165 @@
-"""Train a Trajectory Transformer on recorded episodes.
+"""Train any method of `trajectory/algorithms`; the config module chooses it, by default the Trajectory Transformer.
 
     python scripts/train.py --dataset hopper-medium-v2
     python scripts/train.py --dataset mine --dataset_path mine.hdf5 --n_epochs 10
+    python scripts/train.py --config config.behavior_cloning --dataset hopper-medium-v2
     torchrun --nproc_per_node=4 scripts/train.py --dataset hopper-medium-v2
 
 The same command goes on where a run was stopped or killed.
 """
 import logging
-import time
+from contextlib import nullcontext
 
 from plotting.curve import draw_learning_curve
 from trajectory import utils
-from trajectory.datasets import DiscretizedDataset, GoalDataset, load_environment
-from trajectory.datasets.recovery import describe_source
-from trajectory.models import GPT, ConditionalGPT
-from trajectory.rollouts.evaluation import check_settings, plan_episodes
-from trajectory.storage.limits import check_data_settings, check_model_settings
+from trajectory.algorithms.base import find_algorithm
+from trajectory.rollouts.evaluation import evaluate
+from trajectory.storage.run_folder import FINISHED, lock_folder
+from trajectory.training.distributed import processes
+from trajectory.training.loop import TrainingLoop
 from trajectory.utils.errors import InputError
 
 log = logging.getLogger(__name__)
 
 
 class Parser(utils.Parser):
-    dataset: str = 'halfcheetah-medium-expert-v2'  # data set to learn from
+    dataset: str = 'halfcheetah-medium-expert-v2'  # dataset to learn from
     config: str = 'config.offline'                 # module with the settings
     restart: bool = False                          # delete what an earlier run left in the folder, and start over
 
 
-SAID = 'this command', 'Pass other values.'    # of settings that could not be read again
-
-# a run may go on with other values of these; of all other settings, it may not
+# a run may go on with other values of these, and of those that its method lists; of all other settings, it may not
 FREE_TO_CHANGE = {
     'restart', 'debug', 'config', 'experiment', 'savepath', 'logbase', 'exp_name', 'dataset_path', 'device', 'threads',
-    'n_epochs', 'n_epochs_ref', 'n_saves', 'log_freq', 'save_minutes', 'save_steps', 'learning_rate', 'lr_decay',
-    'tokens_on', 'tensorboard', 'wandb', 'compile', 'eval_every', 'eval_episodes', 'eval_steps',
+    'n_epochs', 'n_saves', 'log_freq', 'save_minutes', 'save_steps', 'tensorboard', 'wandb', 'eval_every',
+    'eval_episodes', 'eval_steps',
+}
+
+NEUTRAL = {     # settings that change nothing in what is learned
+    'restart', 'debug', 'config', 'experiment', 'savepath', 'logbase', 'exp_name', 'dataset_path', 'device', 'threads',
+    'n_saves', 'log_freq', 'save_minutes', 'save_steps', 'tensorboard', 'wandb', 'tokens_on', 'compile',
 }
 
 
 def main(args):
-    # ------------------------------- setup -------------------------------- #
-    distributed, device = utils.connect(utils.resolve_device(args.device))
+    with processes(utils.resolve_device(args.device)) as (distributed, device):
+        run(args, distributed, device)
+
+
+def run(args, distributed, device):
+    """Build the method, go on from a checkpoint if there is one, and train to the end."""
     utils.set_threads(args.threads)
     args.set_seed()
-    for name in ('step', 'subsampled_sequence_length', 'n_layer', 'n_head', 'n_embd', 'batch_size', 'n_saves',
-                 'log_freq', 'n_epochs', 'save_steps', 'eval_every', 'eval_episodes', 'eval_steps'):
-        if getattr(args, name) is not None:
-            utils.check_positive(name, getattr(args, name))
-    plan_settings = utils.Parser().parse_args('plan', ['--dataset', args.dataset, '--config', args.config])
-    if plan_settings.discount is None:
-        plan_settings.discount = args.discount
-    for name in [name for name in ('tensorboard', 'wandb') if getattr(args, name)]:
-        utils.need(name)
-    for name in ('discount', 'learning_rate'):
-        utils.check_fraction(name, getattr(args, name), may_be_zero=False)
-    for name in ('embd_pdrop', 'resid_pdrop', 'attn_pdrop', 'held_out'):
-        utils.check_fraction(name, getattr(args, name))
+    check_settings(args)
+    acting = read_acting_settings(args)
 
-    # ------------------------------- data --------------------------------- #
-    started = time.perf_counter()
-    env = load_environment(args.dataset, args.dataset_path, args.backend)
-    if args.eval_every is not None and args.backend == 'd4rl':
-        raise InputError("--eval_every plans in today's MuJoCo only.\n  Leave it out, or --backend d4rl.")
-    recipe = {
-        'env': args.dataset, 'N': args.N, 'penalty': args.termination_penalty,
-        'sequence_length': args.subsampled_sequence_length * args.step, 'step': args.step,
-        'discount': args.discount, 'max_path_length': args.max_path_length, 'discretizer': args.discretizer,
-    }
-    data_class, model_class = (GoalDataset, ConditionalGPT) if args.goal_conditioned else (DiscretizedDataset, GPT)
-    data_config = utils.Config(data_class, verbose=False, **recipe)
-    check_data_settings(data_config, *SAID)
-    dataset = data_config(env=env, device='cpu')
-    layout = dataset.layout
-    windows, held_out = dataset.split(args.held_out, args.seed)
-    log.info('%s transitions in %s episodes, return %.0f ± %.0f, from %s: tokens in %.1f s',
-             f'{len(dataset.joined_raw):,}', f'{len(dataset.path_lengths):,}', dataset.path_returns.mean(),
-             dataset.path_returns.std(), env.data_source, time.perf_counter() - started)
-
-    # ------------------------------- model -------------------------------- #
-    block_size = args.subsampled_sequence_length * layout.dim - 1
-    model_config = utils.Config(
-        model_class, verbose=False, vocab_size=args.N, block_size=block_size,
-        n_layer=args.n_layer, n_head=args.n_head, n_embd=args.n_embd * args.n_head,
-        observation_dim=layout.observation_dim, action_dim=layout.action_dim, transition_dim=layout.dim,
-        action_weight=args.action_weight, reward_weight=args.reward_weight, value_weight=args.value_weight,
-        embd_pdrop=args.embd_pdrop, resid_pdrop=args.resid_pdrop, attn_pdrop=args.attn_pdrop,
-        **({'share_head': True} if args.share_head else {}),
-    )
-    check_model_settings(model_config, *SAID)
-    model = model_config().to(device)
-    if args.eval_every is not None:
-        check_settings(plan_settings, model)
-
-    # ------------------------------ trainer ------------------------------- #
-    tokens_per_epoch = len(windows) * block_size
-    n_epochs = utils.count_epochs(len(windows), args.n_epochs, args.n_epochs_ref)
-    trainer_config = utils.Config(
-        utils.Trainer, verbose=False, batch_size=args.batch_size, learning_rate=args.learning_rate, betas=(0.9, 0.95),
-        grad_norm_clip=1.0, weight_decay=0.1, lr_decay=args.lr_decay, warmup_tokens=tokens_per_epoch,
-        final_tokens=(20 if args.lr_schedule == 'reference' else n_epochs) * tokens_per_epoch, device=str(device),
-        seed=args.seed, precision=args.precision, compile=args.compile,
-    )
-    trainer = trainer_config(distributed)
-    if n_epochs < 1:
-        raise InputError(f'{len(windows):,} windows and n_epochs_ref = {args.n_epochs_ref} make {n_epochs} epochs.\n'
-                         '  Pass --n_epochs 1, or more.')
-    save_freq = max(1, n_epochs // args.n_saves)
-    n_updates = n_epochs * -(-len(windows) // args.batch_size)
-    log.info('%s windows of %s tokens | %s epochs | %s updates | %.2fM parameters | on %s x %s, %s',
-             f'{len(windows):,}', block_size, n_epochs, f'{n_updates:,}',
-             sum(p.numel() for p in model.parameters()) / 1e6, distributed.world_size, device, trainer.arithmetic)
-
-    # ------------------------------- folder ------------------------------- #
-    folder = args.savepath
-    settings = {name: value for name, value in args.as_dict().items() if name not in FREE_TO_CHANGE}
-    settings['data'] = dataset.fingerprint()
-    checkpoints = utils.Checkpoints(folder, settings, args.save_steps, args.save_minutes)
-    state = None if args.restart else utils.find_checkpoint(folder, settings)
-    distributed.broadcast_from_main(model)
+    method = find_algorithm(args.algorithm)
+    algorithm = method.build(args, device, distributed)
+    if acting is not None:
+        algorithm.agent(acting)     # which refuses settings that it cannot act with
     if distributed.rank:
         utils.set_seed(args.seed ^ distributed.rank)   # each process drops other units
-    if state is not None:
-        trainer.restore(model, state)
-        log.info('going on after %s of %s updates, from %s (--restart starts over)', f'{trainer.n_updates:,}',
-                 f'{n_updates:,}', checkpoints.path)
-        if trainer.n_epochs >= n_epochs:
-            log.info('nothing is left to do; --n_epochs %s would train for an epoch more', trainer.n_epochs + 1)
-    if distributed.is_main:
-        if args.restart:
-            utils.clear_run(folder)
-        args.prepare_folder()
-        utils.remove_partials(folder)
-        for config, name in ((data_config, 'data'), (model_config, 'model'), (trainer_config, 'trainer')):
-            config.save(folder / f'{name}_config.json')
-        dataset.discretizer.save(folder / 'discretizer.npz')
-        utils.write_json(folder / 'source.json', describe_source(dataset))
-    if args.tokens_on == 'disk' or (args.tokens_on == 'auto' and 2 * dataset.n_bytes > utils.free_memory(device)):
-        dataset.keep_on_disk(folder)
-        log.info('tokens are read from disk, beside the step before')
-    else:
-        dataset.move_to(device)
-    if state is None:
-        trainer.save(model, checkpoints)
 
-    # ----------------------------- main loop ------------------------------ #
+    folder = args.savepath
+    fixed = {name: value for name, value in args.as_dict().items()
+             if name not in FREE_TO_CHANGE | method.free_to_change}
+    fixed['data'] = algorithm.fingerprint()
+    with lock_folder(folder) if distributed.is_main else nullcontext():
+        checkpoints = utils.Checkpoints(folder, fixed, args.save_steps, args.save_minutes)
+        loop = TrainingLoop(algorithm, distributed, log_freq=args.log_freq, checkpoints=checkpoints)
+        resume(args, loop, fixed)
+        if distributed.is_main:
+            if args.restart:
+                utils.clear_run(folder)
+            (folder / FINISHED).unlink(missing_ok=True)
+            args.prepare_folder()
+            utils.remove_partials(folder)
+            algorithm.save_recipe(folder)
+        algorithm.prepare(folder)
+        if not loop.n_updates:
+            loop.save()
+        train(args, loop, acting, fixed)
+        if distributed.is_main:
+            report(args, loop, device)
+
+
+def train(args, loop, acting, settings):
+    """Run the loop to its end; at the end of each epoch evaluate, and at some save the weights."""
+    algorithm, is_main = loop.algorithm, loop.distributed.is_main
+    n_epochs = -(-algorithm.n_updates // algorithm.updates_per_epoch)
+    save_freq = max(1, n_epochs // args.n_saves)
+
     def end_epoch(epoch):
-        if distributed.is_main and (epoch % save_freq == 0 or epoch == n_epochs):
-            utils.save_state(model, folder / f'state_{epoch}.pt')
-        numbers = {}
-        if len(held_out):
-            heldout = trainer.evaluate(model, dataset, held_out)
-            numbers.update({f'heldout_{name}': loss for name, loss in heldout.items()})
-        if distributed.is_main and args.eval_every is not None and epoch % args.eval_every == 0:
-            numbers.update(plan_episodes(
-                model, dataset.discretizer, (env.id, env.physics, args.dataset, None, env.settings, env.references),
-                args.eval_episodes, plan_settings, max_steps=args.eval_steps, seed=args.seed,
-                hold=args.step, stop=stop,
-            ))
+        if is_main and (epoch % save_freq == 0 or epoch == n_epochs):
+            algorithm.save(args.savepath, epoch)
+        numbers = {f'heldout_{name}': number for name, number in algorithm.evaluate_held_out().items()}
+        if is_main and acting is not None and epoch % args.eval_every == 0:
+            numbers.update(evaluate(algorithm.agent(acting), algorithm.spec(), args.eval_episodes,
+                                    max_steps=args.eval_steps, seed=args.seed, stop=stop))
         return numbers
 
-    metrics = utils.Metrics(folder if distributed.is_main else None, trainer.logged, args.tensorboard, args.wandb,
-                            settings)
-    bar = utils.Progress if distributed.is_main else utils.Silent
-    with metrics, bar(n_updates, name='training', done=trainer.n_updates) as progress, utils.catch_signals() as stop:
-        trainer.train(model, dataset, n_epochs - trainer.n_epochs, args.log_freq, windows=windows,
-                      on_log=metrics.write, on_epoch=end_epoch, progress=progress, checkpoints=checkpoints, stop=stop)
-        trainer.save(model, checkpoints)
+    metrics = utils.Metrics(args.savepath if is_main else None, loop.logged, args.tensorboard, args.wandb, settings)
+    bar = utils.Progress if is_main else utils.Silent
+    with (metrics, bar(algorithm.n_updates, name='training', done=loop.n_updates) as progress,
+          utils.catch_signals() as stop):
+        loop.run(on_log=metrics.write, on_epoch=end_epoch, progress=progress, stop=stop)
+        loop.save()
         progress.stamp()
-    if not distributed.is_main:
-        return
 
-    # ------------------------------ results ------------------------------- #
+
+def resume(args, loop, settings):
+    """Go on from what an earlier run left in the folder, if it left something and is not to be deleted."""
+    state = None if args.restart else utils.find_checkpoint(args.savepath, settings)
+    if state is None:
+        return
+    try:
+        loop.load_state_dict(state)
+    except (KeyError, ValueError, RuntimeError, TypeError, AttributeError, IndexError) as error:
+        raise InputError(f'{loop.checkpoints.path} does not fit this run: {type(error).__name__}: '
+                         f'{str(error).partition(chr(10))[0]}\n  Restore it from a copy, or pass --restart to start '
+                         'over; its weights will be deleted.') from error
+    log.info('going on after %s of %s updates, from %s (--restart starts over)', f'{loop.n_updates:,}',
+             f'{loop.algorithm.n_updates:,}', loop.checkpoints.path)
+    if loop.n_updates >= loop.algorithm.n_updates:
+        log.info('nothing is left to do; --n_epochs %s would train for an epoch more', int(loop.n_epochs) + 1)
+
+
+def check_settings(args):
+    """Raise InputError for settings out of range, before any work."""
+    for name in ('n_saves', 'log_freq', 'save_steps', 'eval_every', 'eval_episodes', 'eval_steps'):
+        if getattr(args, name) is not None:
+            utils.check_positive(name, getattr(args, name))
+    for name in [name for name in ('tensorboard', 'wandb') if getattr(args, name)]:
+        utils.require_package(name)
+    if args.eval_every is not None and getattr(args, 'backend', 'mujoco') == 'd4rl':
+        raise InputError("--eval_every acts in today's MuJoCo only.\n  Leave it out, or --backend d4rl.")
+
+
+def read_acting_settings(args):
+    """The settings of the experiment that acts, for evaluations while it trains; None where there are none."""
+    if args.eval_every is None:
+        return None
+    return utils.Parser().parse_args('evaluate', ['--dataset', args.dataset, '--config', args.config])
+
+
+def report(args, loop, device):
+    """Draw the learning curve, and print what was done and what to do next."""
+    folder, status = args.savepath, loop.algorithm.status()
     draw_learning_curve(folder / 'metrics.jsonl', folder / 'learning_curve.png')
-    print(f'{trainer.n_tokens:,} tokens in {trainer.seconds:,.0f} s, {trainer.n_tokens / trainer.seconds:,.0f} a '
-          f'second | at most {utils.peak_memory(device) / 2 ** 30:.1f} GB of memory\n'
-          f'Weights, settings and learning_curve.png are in {folder}\n'
-          f'Plan with them: python scripts/plan.py --dataset {args.dataset} --gpt_loadpath {args.exp_name}')
+    utils.write_json(folder / FINISHED, {'epoch': -(-loop.n_updates // loop.algorithm.updates_per_epoch),
+                                         'updates': loop.n_updates, 'seconds': loop.seconds})
+    unit, done = ('tokens', status['tokens']) if 'tokens' in status else ('updates', loop.n_updates)
+    print(f'{done:,} {unit} in {loop.seconds:,.0f} s, {done / max(loop.seconds, 1e-9):,.0f} a second | at most '
+          f'{utils.peak_memory(device) / 2 ** 30:.1f} GB of memory\n'
+          f'Weights, settings and learning_curve.png are in {folder}\n{next_command(args)}')
+
+
+def next_command(args):
+    """The command that acts with what was trained."""
+    if args.acts_by == 'plan':
+        return f'Plan with them: python scripts/plan.py --dataset {args.dataset} --gpt_loadpath {args.exp_name}'
+    return (f'Evaluate them: python scripts/evaluate.py --config {args.config} --dataset {args.dataset} '
+            f'--loadpath {args.exp_name}')
 
 
 if __name__ == '__main__':

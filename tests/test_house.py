@@ -8,12 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from config import offline
+from trajectory.algorithms.base import ALGORITHMS, Algorithm, find_algorithm
 
 ROOT = Path(__file__).parents[1]
-ROOMS = ('utils', 'cli', 'storage', 'environments', 'datasets', 'models', 'search', 'training', 'rollouts', 'rendering',
-         'algorithms', 'sweeps')
-ROOMS = tuple(room for room in ROOMS if (ROOT / 'trajectory' / room).is_dir())
+LEVELS = (      # arrows point from a room to those of levels before its own
+    ('utils',), ('cli', 'storage', 'environments', 'models'), ('datasets',), ('search', 'training', 'rendering'),
+    ('rollouts',), ('algorithms',), ('sweeps',),
+)
+ROOMS = tuple(room for level in LEVELS for room in level)
 REFERENCE_MODULES = {   # the reference's import paths, kept where a module moved: they re-export, and hold nothing else
     f'trajectory/utils/{name}.py'
     for name in ('config', 'discretization', 'rendering', 'serialization', 'setup', 'training')
@@ -24,21 +26,10 @@ HEAVY = (
     'gym', 'gymnasium', 'd4rl', 'minari', 'mujoco', 'mujoco_py', 'matplotlib', 'imageio', 'git', 'wandb',
     'tensorboard', 'safetensors', 'huggingface_hub', 'transformers', 'ray', 'submitit', 'doodad',
 )
-MAY_IMPORT = {      # arrows point one way
-    'utils': {'utils', 'storage'},
-    'cli': {'cli', 'storage', 'training', 'utils'},
-    'storage': {'storage', 'datasets', 'utils'},
-    'environments': {'environments', 'datasets', 'storage', 'utils'},
-    'datasets': {'datasets', 'environments', 'storage', 'utils'},
-    'models': {'models', 'storage', 'utils'},
-    'search': {'search', 'datasets', 'models', 'utils'},
-    'training': {'training', 'storage', 'utils'},
-    'rollouts': {'rollouts', 'cli', 'search', 'environments', 'datasets', 'models', 'utils'},
-    'rendering': {'rendering', 'datasets', 'storage', 'utils'},
-    'algorithms': {'algorithms', 'rollouts', 'training', 'search', 'datasets', 'models', 'environments', 'storage',
-                   'cli', 'utils'},
-    'sweeps': {'sweeps', 'cli', 'storage', 'training', 'utils'},
-}
+MAY_IMPORT = {room: {room, *(lower for below in LEVELS[:i] for lower in below)}
+              for i, level in enumerate(LEVELS) for room in level}
+CONFIGS = ('offline', 'behavior_cloning')
+LONGEST_FUNCTION = 60       # lines
 
 
 def name_of(path):
@@ -72,6 +63,57 @@ def test_arrows_between_rooms_point_one_way(module):
     room = module.relative_to(ROOT / 'trajectory').parts[0]
     reached = rooms_imported(module) - MAY_IMPORT.get(room, set())
     assert not reached, f'{name_of(module)} reaches into {", ".join(sorted(reached))}'
+
+
+def modules_imported(path):
+    """List the modules of the package that a module imports from, anywhere in it."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or '').startswith('trajectory.'):
+            for name in (node.module, *(f'{node.module}.{alias.name}' for alias in node.names)):
+                file = ROOT / (name.replace('.', '/') + '.py')
+                if file.exists():
+                    found.add(file)
+    return found
+
+
+def test_no_module_imports_itself_by_way_of_others():
+    graph = {module: modules_imported(module) for module in MODULES}
+    reach = {module: set(imported) for module, imported in graph.items()}
+    for _ in graph:
+        grown = {module: set().union(those, *(reach.get(other, set()) for other in those))
+                 for module, those in reach.items()}
+        if grown == reach:
+            break
+        reach = grown
+    assert not [name_of(module) for module, those in reach.items() if module in those]
+
+
+def test_no_room_is_above_a_quarter_of_the_house():
+    sizes = {room: sum(len(path.read_text().splitlines()) for path in (ROOT / 'trajectory' / room).rglob('*.py'))
+             for room in ROOMS}
+    assert not {room: size for room, size in sizes.items() if size > sum(sizes.values()) / 4}
+
+
+@pytest.mark.parametrize('module', [*MODULES, *sorted((ROOT / 'scripts').glob('*.py'))], ids=name_of)
+def test_functions_are_short(module):
+    long = [f'{node.name}: {node.end_lineno - node.lineno + 1} lines' for node in ast.walk(ast.parse(module.read_text()))
+            if isinstance(node, ast.FunctionDef) and node.end_lineno - node.lineno >= LONGEST_FUNCTION]
+    assert not long
+
+
+@pytest.mark.parametrize('name', ALGORITHMS)
+def test_a_method_has_the_anatomy(name):
+    algorithm = find_algorithm(name)
+    assert issubclass(algorithm, Algorithm)
+    assert not algorithm.__abstractmethods__
+    configs = [module for module in (importlib.import_module(f'config.{path.stem}')
+                                     for path in (ROOT / 'config').glob('*.py') if path.stem != '__init__')
+               if getattr(module, 'algorithm', None) == name]
+    assert configs, f"write a config module with algorithm = '{name}'"
+    assert (ROOT / f'docs/{name}.md').exists(), f'write docs/{name}.md'
+    for config in configs:
+        assert {'train'} < config.experiments.keys()
 
 
 @pytest.mark.parametrize('room', ROOMS)
@@ -110,20 +152,17 @@ def test_importing_reads_no_environment_variable():
     assert done.stdout.split() == []
 
 
-@pytest.mark.parametrize('experiment', offline.experiments)
-def test_every_setting_is_read(experiment):
-    script = ROOT / 'scripts' / f'{experiment}.py'
-    assert script.exists(), f'write {name_of(script)}'
-    story = script.read_text()
-    parser = (ROOT / 'trajectory/cli/setup.py').read_text()
-    folder = (ROOT / 'config/offline.py').read_text()
-    unread = [
-        name for name in offline.base[experiment]
-        if not re.search(rf'\bargs\.{name}\b', story)
-        and not re.search(rf"\bself\.{name}\b|getattr\(self, '{name}'", parser)
-        and not re.search(rf"watch\(.*\('{name}', ", folder)
-    ]
-    assert not unread, f'nothing reads {", ".join(unread)}: use them in {script.name}, or drop them'
+@pytest.mark.parametrize('config', CONFIGS)
+def test_every_setting_is_read(config):
+    module = importlib.import_module(f'config.{config}')
+    readers = [*(ROOT / 'trajectory/algorithms' / module.algorithm).glob('*.py'), *(ROOT / 'scripts').glob('*.py'),
+               *(ROOT / f'trajectory/{name}.py' for name in ('cli/setup', 'cli/settings', 'rollouts/recording',
+                                                              'search/settings', 'training/trainer'))]
+    story = '\n'.join(path.read_text() for path in readers) + (ROOT / f'config/{config}.py').read_text().partition(
+        '@dataclass')[0]
+    unread = [name for settings in module.experiments.values() for name in vars(settings())
+              if not re.search(rf"\.{name}\b|'{name}'|^    {name}: ", story, re.MULTILINE)]
+    assert not unread, f'nothing reads {", ".join(unread)}: use them, or drop them'
 
 
 def test_no_debris():

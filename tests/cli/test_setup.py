@@ -128,7 +128,7 @@ def test_a_flag_becomes_a_value_of_its_type(argv, name, value):
     (['--horzon', '5'], 'unrecognized arguments: --horzon 5. Did you mean --horizon?'),
     (['--horzon=5'], 'unrecognized arguments: --horzon=5. Did you mean --horizon?'),
     (['--exp_nam=' + 20 * 'x'], f'unrecognized arguments: --exp_nam={20 * "x"}. Did you mean --exp_name?'),
-    (['--plan-freq', '5'], 'unrecognized arguments: --plan-freq 5. Did you mean --plan_freq?'),
+    (['--plan-frq', '5'], 'unrecognized arguments: --plan_frq 5. Did you mean --plan_freq?'),
     (['--beam_w', '5'], 'unrecognized arguments: --beam_w 5. Did you mean --beam_width?'),
     (['--zzz', '5'], 'unrecognized arguments: --zzz 5. --help lists the flags.'),
     (['5'], 'unrecognized arguments: 5. --help lists the flags.'),

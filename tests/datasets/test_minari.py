@@ -13,9 +13,9 @@ pytest.importorskip('minari', reason='Minari is not installed: pip install -e .[
 import minari
 from minari.data_collector import EpisodeBuffer
 
+from trajectory.algorithms.trajectory_transformer.recovery import describe_source
 from trajectory.datasets import DiscretizedDataset, load_environment
 from trajectory.datasets.minari import read_minari
-from trajectory.datasets.recovery import describe_source
 from trajectory.utils.errors import InputError
 
 NAME = 'minari:test/hopper/random-v0'

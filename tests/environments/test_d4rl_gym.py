@@ -7,7 +7,7 @@ import pytest
 
 from trajectory.datasets import load_environment
 from trajectory.datasets.hdf5 import write_episodes
-from trajectory.environments.d4rl_gym import make_old_environment
+from trajectory.environments.d4rl_gym import make_d4rl_environment
 from trajectory.environments.offline import make_environment
 from trajectory.rendering.renderers import make_renderer
 from trajectory.utils.errors import InputError
@@ -34,7 +34,7 @@ def test_where_it_is_not_installed_the_remedy_is_named(monkeypatch):
 @pytest.mark.parametrize('name', ['Hopper-v4', 'mine', '', 'os:Env-v0'])
 def test_only_d4rls_names_are_made(name):
     with pytest.raises(InputError, match="is no environment of D4RL's, and --backend d4rl has no others"):
-        make_old_environment(name)
+        make_d4rl_environment(name)
 
 # --------------------------- where it is installed ------------------------ #
 
@@ -56,7 +56,7 @@ def test_it_is_used_like_any_other(name, id, width, n_steps):
 
 @old
 def test_the_same_actions_lead_to_the_same_places_as_in_todays_mujoco():
-    there, here = make_old_environment('hopper-medium-v2'), make_environment('Hopper-v4', 'd4rl')
+    there, here = make_d4rl_environment('hopper-medium-v2'), make_environment('Hopper-v4', 'd4rl')
     there.reset(seed=0)
     here.reset(seed=0)
     here.set_state(*np.split(there.state_vector(), 2))
@@ -69,7 +69,7 @@ def test_the_same_actions_lead_to_the_same_places_as_in_todays_mujoco():
 
 @old
 def test_the_clock_ends_an_episode_as_a_timeout():
-    env = make_old_environment('maze2d-umaze-v1')
+    env = make_d4rl_environment('maze2d-umaze-v1')
     env.reset(seed=0)
     ends = [env.step(np.zeros(2))[2:4] for _ in range(300)]
     assert set(ends[:-1]) == {(False, False)}
@@ -90,7 +90,7 @@ def test_scores_and_data_are_those_of_the_other_backend(tmp_path):
 
 @old
 def test_it_draws_nothing_and_says_so():
-    env = make_old_environment('hopper-medium-v2')
+    env = make_d4rl_environment('hopper-medium-v2')
     with pytest.raises(InputError, match='--renderer None'):
         make_renderer('Renderer', env)
     make_renderer(None, env)

@@ -8,7 +8,7 @@ from scripts import convert
 from tests.scripts.test_train_and_plan import TINY_PLAN, logbase, recording, start  # noqa: F401  fixtures
 from tests.support import GOLDEN
 from trajectory import utils
-from trajectory.storage.pretrained import FORMATS
+from trajectory.algorithms.trajectory_transformer.pretrained import FORMATS
 from trajectory.utils import TrainedModel
 
 pytest.importorskip('safetensors')

@@ -11,10 +11,10 @@ pytest.importorskip('gymnasium_robotics', reason='needs gymnasium-robotics (pip 
 from scripts import collect
 from tests.scripts.test_train_and_plan import TINY_MODEL, start
 from trajectory import utils
+from trajectory.algorithms.trajectory_transformer.pretrained import TrainedModel
 from trajectory.datasets import GoalDataset, load_environment
 from trajectory.datasets.hdf5 import read_episodes, read_metadata
 from trajectory.models import ConditionalGPT
-from trajectory.storage.pretrained import TrainedModel
 
 TINY_PLAN = ('--horizon', '3', '--beam_width', '2', '--max_context_transitions', '2', '--max_episode_steps', '20',
              '--renderer', 'Maze2dRenderer', '--vis_freq', '10', '--device', 'cpu')

@@ -19,9 +19,9 @@ from scripts import plan
 from tests.scripts.test_train_and_plan import TINY_PLAN, random_episodes
 from tests.support import GOLDEN
 from trajectory import utils
+from trajectory.algorithms.trajectory_transformer.pretrained import save_as
+from trajectory.algorithms.trajectory_transformer.recovery import recover, save_beside
 from trajectory.datasets.hdf5 import write_episodes
-from trajectory.datasets.recovery import recover, save_beside
-from trajectory.storage.pretrained import save_as
 from trajectory.utils import Config, TrainedModel
 
 pytest.importorskip('safetensors')

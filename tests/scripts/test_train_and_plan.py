@@ -13,8 +13,10 @@ import torch
 
 from scripts import plan, train
 from trajectory import utils
+from trajectory.algorithms.trajectory_transformer import agent
 from trajectory.datasets.hdf5 import COLUMNS, write_episodes
 from trajectory.environments.offline import make_environment
+from trajectory.search import search
 
 ROOT = Path(__file__).parents[2]
 N_STEPS = 300
@@ -76,7 +78,8 @@ def test_training_leaves_a_whole_run(logbase):
     folder = logbase / 'tiny/gpt/azure'
     names = {path.name for path in folder.iterdir()} - {'diff.txt'}
     assert names == {'args.json', 'data_config.json', 'model_config.json', 'trainer_config.json', 'discretizer.npz',
-                     'source.json', 'metrics.jsonl', 'state_1.pt', 'resume.pt', 'learning_curve.png'}
+                     'source.json', 'metrics.jsonl', 'state_1.pt', 'resume.pt', 'learning_curve.png',
+                     'finished.json'}
     for path in folder.glob('*.json'):
         assert json.loads(path.read_text())
     rows = [json.loads(row) for row in (folder / 'metrics.jsonl').read_text().splitlines()]
@@ -246,7 +249,7 @@ def test_data_that_does_not_fit_is_refused(recording, tmp_path, capfd, spoil, me
 
 @pytest.mark.parametrize(('flags', 'message'), [
     (['--dataset', 'hoper-medium-v2', '--dataset_path', 'None'],
-     "unknown data set 'hoper-medium-v2'; did you mean hopper-medium-v2?"),
+     "unknown dataset 'hoper-medium-v2'; did you mean hopper-medium-v2?"),
     (['--device', 'tpu'], "there is no device 'tpu' here; there is cpu"),
     (['--device', 'cuda:99'], "there is no device 'cuda:99' here"),
     (['--batchsize', '3'], 'unrecognized arguments: --batchsize 3. Did you mean --batch_size?'),
@@ -291,7 +294,7 @@ def test_a_missing_cuda_is_named(name, tmp_path, capfd):
 
 @pytest.mark.parametrize(('flags', 'message'), [
     (['--gpt_loadpath', 'gpt/absent'], 'holds no model_config.json'),
-    (['--dataset', 'hoper-mixed-ppo'], "unknown data set 'hoper-mixed-ppo'; did you mean hopper-mixed-ppo?"),
+    (['--dataset', 'hoper-mixed-ppo'], "unknown dataset 'hoper-mixed-ppo'; did you mean hopper-mixed-ppo?"),
     (['--dataset', 'hopper-medium-v2'], 'python scripts/train.py --dataset hopper-medium-v2 --exp_name gpt/azure'),
     (['--gpt_epoch', '7'], 'holds no state_7.pt; the epochs there are: 1'),
     (['--plan_freq', '3'], 'a plan of 2 transitions cannot be followed for 3 steps.\n  Pass --plan_freq 2'),
@@ -354,7 +357,7 @@ def break_the_source(folder):
     (exchange_the_recipe, 'state_1.pt does not fit the model that model_config.json beside it describes'),
     (break_the_recipe, 'model_config.json is not valid JSON'),
     (lambda folder: (folder / 'discretizer.npz').unlink(), "discretizer.npz or source.json, and they cannot be made"),
-    (lambda folder: (folder / 'source.json').unlink(), "unknown data set 'tiny'"),
+    (lambda folder: (folder / 'source.json').unlink(), "unknown dataset 'tiny'"),
     (break_the_source, 'source.json says nothing of data_source, environment, mean_return, physics'),
 ])
 def test_a_run_that_is_not_whole_is_refused(logbase, tmp_path, capfd, spoil, message):
@@ -363,11 +366,10 @@ def test_a_run_that_is_not_whole_is_refused(logbase, tmp_path, capfd, spoil, mes
     assert message in refused(capfd, tmp_path, 'plan', '--dataset', 'tiny', '--logbase', tmp_path, *TINY_PLAN)
 
 
-def test_a_plan_is_ranked_by_the_models_own_discount(recording, tmp_path, capfd, monkeypatch):
+def test_a_plan_is_ranked_by_the_models_own_discount(recording, tmp_path, monkeypatch):
     seen = []
-    whole = plan.beam_plan
-    monkeypatch.setattr(plan, 'beam_plan', lambda *args, **settings: (seen.append(settings['discount']),
-                                                                      whole(*args, **settings))[1])
+    monkeypatch.setattr(agent, 'search', lambda *args, **options: (seen.append(args[3].discount),
+                                                                   search(*args, **options))[1])
     start('train', '--dataset', 'tiny', '--dataset_path', recording, '--logbase', tmp_path, *TINY_MODEL,
           '--discount', '0.9')
     for flags in ((), ('--discount', '0.5')):
@@ -384,6 +386,7 @@ def test_a_context_longer_than_the_block_is_said_once_and_planned_with(logbase, 
     start('plan', '--dataset', 'tiny', '--logbase', logbase, *TINY_PLAN, '--prefix', 'plans/short/')
     long, short = (json.loads((logbase / f'tiny/plans/{name}/freq1_H2_beam4/0/rollout.json').read_text())
                    for name in ('long', 'short'))
+    assert long.pop('identity') != short.pop('identity')    # of other settings
     assert long == short
 
 

@@ -1,7 +1,7 @@
 """What a file may say of a model and of a data set, and what it may not."""
 import pytest
 
-from tests.storage.test_serialization import SMALL
+from tests.storage.test_weights import SMALL
 from trajectory.storage.limits import DATA, MODEL, check_data_settings, check_model_settings
 from trajectory.utils.errors import InputError
 

@@ -1,15 +1,22 @@
 """A sweep becomes command lines that the scripts would accept, and what is wrong with it is said before it starts."""
 import json
+import shutil
+from pathlib import Path
 
+import h5py
 import pytest
+import torch
 
 from scripts import plan, train
 from trajectory import utils
-from trajectory.models import GPT
+from trajectory.algorithms.base import find_algorithm
+from trajectory.storage.run_folder import hash_file
 from trajectory.sweeps.description import Sweep, expand
 from trajectory.utils.errors import InputError
 
-SMALL = {'observation_dim': 1, 'action_dim': 1, 'transition_dim': 4, 'block_size': 39}
+ROOT = Path(__file__).parents[2]
+NAME = 'hopper-mixed-ppo'
+DATA = ROOT / f'data/{NAME}.hdf5'
 
 
 def test_every_combination_is_a_command_line():
@@ -25,7 +32,7 @@ def test_every_combination_is_a_command_line():
         f'python scripts/train.py --dataset hopper-medium-v2 --seed 2 --exp_name gpt/b {rest}',
     ]
     assert [str(variant.folder) for variant in variants[:2]] == ['logs/ant-medium-v2/gpt/a', 'logs/ant-medium-v2/gpt/b']
-    assert [variants[k].settled["batch_size"] for k in (0, 2)] == [128, 256], "the data set's block counts too"
+    assert [variants[k].settings["batch_size"] for k in (0, 2)] == [128, 256], "the data set's block counts too"
 
 
 def test_a_default_gives_way_and_braces_are_filled_in():
@@ -65,25 +72,42 @@ def test_values_can_be_changed():
 
 @pytest.fixture
 def trained(tmp_path):
-    """A function that makes a variant, and what its run leaves: 10,000 windows, so many epochs."""
+    """A function that makes a variant, and what its run leaves after so many epochs."""
     def make(epochs, **settings):
-        settings = {'dataset': 'hopper-medium-v2', 'logbase': str(tmp_path), **settings}
+        settings = {'dataset': NAME, 'logbase': str(tmp_path), **settings}
         variant, = expand(train, Sweep({}, settings))
         folder = variant.folder
         utils.mkdir(folder)
-        utils.write_json(folder / 'args.json', {**variant.settled, 'device': 'elsewhere'})
-        utils.Config(utils.Trainer, verbose=False, warmup_tokens=39 * 10_000).save(folder / 'trainer_config.json')
-        utils.Config(GPT, verbose=False, **SMALL).save(folder / 'model_config.json')
+        utils.write_json(folder / 'args.json', {**variant.settings, 'device': 'elsewhere'})
+        utils.write_json(folder / 'source.json', {'dataset_sha256': hash_file(DATA)})
+        utils.write_json(folder / 'finished.json', {'epoch': epochs})
         (folder / f'state_{epochs}.pt').touch()
-        (folder / 'learning_curve.png').touch()
         return variant
     return make
 
 
-def test_a_training_run_is_finished_when_its_last_weights_are_there(trained):
-    assert trained(5000).is_finished(), '50 epochs for a million windows'
-    assert trained(7, n_epochs=7, exp_name='gpt/7').is_finished()
-    assert not trained(6, n_epochs=7, exp_name='gpt/6').is_finished()
+def test_a_training_run_is_finished_when_it_says_so_and_its_weights_are_there(trained):
+    variant = trained(7, n_epochs=7)
+    assert variant.is_finished()
+    (variant.folder / 'state_7.pt').unlink()
+    assert not variant.is_finished()
+
+
+@pytest.mark.parametrize('changes', [{'learning_rate': 1e-5}, {'n_epochs': 8}, {'n_epochs_ref': 3}, {'seed': 1}])
+def test_a_run_of_other_settings_is_not_this_one(trained, changes):
+    folder = trained(7, n_epochs=7).folder
+    other, = expand(train, Sweep({}, {'dataset': NAME, 'logbase': str(folder.parents[2]), 'n_epochs': 7, **changes}))
+    assert other.folder == folder
+    assert not other.is_finished()
+
+
+def test_a_run_on_other_data_is_not_this_one(trained, tmp_path):
+    mine = shutil.copy(DATA, tmp_path / 'mine.hdf5')
+    variant = trained(7, n_epochs=7, dataset_path=str(mine))
+    assert variant.is_finished()
+    with h5py.File(mine, 'r+') as file:
+        file['rewards'][0] += 1
+    assert not variant.is_finished()
 
 
 def test_what_was_run_with_other_settings_or_is_damaged_is_not_finished(trained):
@@ -96,18 +120,26 @@ def test_what_was_run_with_other_settings_or_is_damaged_is_not_finished(trained)
     assert not variant.is_finished()
     args.write_text(before)
     assert variant.is_finished()
-    (variant.folder / 'learning_curve.png').unlink()
+    (variant.folder / 'finished.json').unlink()
     assert not variant.is_finished()
 
 
-def test_a_plan_is_finished_when_every_episode_is_there_of_the_latest_model(trained, tmp_path):
-    model = trained(7, n_epochs=7)
-    variant, = expand(plan, Sweep({}, {'dataset': 'hopper-medium-v2', 'logbase': str(tmp_path), 'n_episodes': 2}))
+def test_a_plan_is_finished_when_every_episode_is_there_of_the_model_as_it_is_now(tmp_path):
+    model = tmp_path / NAME / 'gpt/bundled'
+    shutil.copytree(ROOT / 'data' / NAME / 'gpt/bundled', model)
+    variant, = expand(plan, Sweep({}, {'dataset': NAME, 'logbase': str(tmp_path), 'n_episodes': 2}))
+    identity = find_algorithm('trajectory_transformer').load(model).identity()
     for folder in variant.results:
         assert not variant.is_finished()
         utils.mkdir(folder)
-        utils.write_json(folder / 'rollout.json', {'gpt_epoch': 7})
-        utils.write_json(folder / 'args.json', variant.settled)
+        utils.write_json(folder / 'rollout.json', {'model': identity, 'identity': 'x'})
+        utils.write_json(folder / 'args.json', variant.settings)
     assert variant.is_finished()
-    (model.folder / 'state_8.pt').touch()
+    utils.write_json(folder / 'rollout.json', {'model': identity, 'identity': 'of other settings'})
+    assert not variant.is_finished()
+    utils.write_json(folder / 'rollout.json', {'model': identity, 'identity': 'x'})
+    path, = model.glob('state_*.pt')
+    weights = torch.load(path, weights_only=True)
+    weights['pos_emb'] += 1
+    torch.save(weights, path)
     assert not variant.is_finished()

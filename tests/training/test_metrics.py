@@ -3,7 +3,7 @@ import json
 
 import pytest
 
-from trajectory.training.metrics import Metrics, need
+from trajectory.training.metrics import Metrics, require_package
 from trajectory.utils.errors import InputError
 
 
@@ -49,7 +49,7 @@ def test_without_a_folder_nothing_is_written(tmp_path, monkeypatch):
 
 def test_a_missing_package_names_its_extra():
     with pytest.raises(InputError, match=r'nonesuch is not installed.\n.*pip install -e "\.\[nonesuch\]"'):
-        need('nonesuch')
+        require_package('nonesuch')
 
 
 def test_tensorboard_gets_the_same_numbers(tmp_path):

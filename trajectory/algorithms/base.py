@@ -20,12 +20,16 @@ class Algorithm(ABC):
     updates_per_epoch: an epoch is the unit of checkpoints, held-out numbers and `--eval_every`
     logged           : names of the numbers that the progress bar shows, the first first
     free_to_change   : settings of its own that a resumed run may change
+    epoch            : that the weights of a loaded one are from
+    mean_return      : of the data it learned from, where there is data
     """
 
     n_updates: int
     updates_per_epoch: int = 1
     logged: tuple[str, ...] = ('loss',)
     free_to_change: frozenset[str] = frozenset()
+    epoch: int | None = None
+    mean_return: float | None = None
 
     @classmethod
     @abstractmethod
@@ -50,25 +54,36 @@ class Algorithm(ABC):
         """Go on from what `state_dict` returned."""
 
     @abstractmethod
+    def save_recipe(self, folder: Path) -> None:
+        """Write what acting needs beside the weights: recipes, statistics, and the environment in `source.json`."""
+
+    @abstractmethod
     def save(self, folder: Path, epoch: int) -> None:
-        """Write all that acting needs: recipes, statistics, and the weights as `state_<epoch>.pt`."""
+        """Write the weights, as `state_<epoch>.pt`."""
 
     @classmethod
     @abstractmethod
     def load(cls, folder: Path, epoch='latest', device='cpu') -> 'Algorithm':
-        """Read what `save` wrote; such an algorithm can act, and needs no dataset."""
+        """Read what `save_recipe` and `save` wrote; such an algorithm can act, and needs no dataset."""
+
+    @abstractmethod
+    def identity(self) -> str:
+        """Checksum of all that a loaded algorithm acts by: its weights and statistics."""
 
     @abstractmethod
     def agent(self, settings) -> Agent:
         """The policy.    settings : the parsed settings of the experiment that acts (`evaluate`, or `plan`)"""
 
     @abstractmethod
-    def spec(self) -> EnvironmentSpec:
-        """Where the agent acts."""
+    def spec(self, name: str | None = None, backend: str = 'mujoco') -> EnvironmentSpec:
+        """Where the agent acts; known once there is an agent.    name : of the dataset it is asked for"""
 
-    def describe(self) -> str:
-        """One line about data, network and updates, logged before training starts."""
-        return f'{self.n_updates:,} updates'
+    def fingerprint(self) -> str:
+        """Checksum of the data, which a resumed run must find unchanged."""
+        return ''
+
+    def prepare(self, folder: Path) -> None:
+        """Called on every rank once the run owns its folder, before the first update."""
 
     def status(self) -> dict:
         """Numbers of the present moment: `learning_rate`, and `tokens` where speed is counted in them."""

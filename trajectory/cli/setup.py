@@ -21,10 +21,8 @@ from typing import Annotated, Literal, Union, get_args, get_origin, get_type_hin
 import torch
 from tap import Tap
 
-from trajectory.storage.checkpoints import Stopped
-from trajectory.storage.serialization import mkdir, write_json
-from trajectory.training.distributed import disconnect
-from trajectory.utils.errors import InputError
+from trajectory.utils.errors import InputError, Stopped
+from trajectory.utils.files import mkdir, write_json
 from trajectory.utils.git_utils import get_git_rev, save_git_diff
 from trajectory.utils.runtime import check_seed, set_seed
 
@@ -102,6 +100,8 @@ class Parser(Flags):
         dataset: str = 'halfcheetah-medium-expert-v2'   # data set to train on
         config: str = 'config.offline'                  # module with the settings
 
+    A config module has `experiments`, dataclasses of settings by name; `algorithm`, the method (the Trajectory
+    Transformer, if it does not say); and may have `dataset`, the default of that flag, and `aliases` of flags.
     `Parser().parse_args('plan')` reads them and writes nothing; `prepare_folder` makes the run's folder.
     """
 
@@ -114,30 +114,48 @@ class Parser(Flags):
         if experiment is None:
             return super().parse_args(None, argv)
         self.experiment = experiment
-        early = argparse.ArgumentParser(add_help=False, allow_abbrev=False)     # what the flags depend on
-        for name in ('dataset', 'config'):
-            default = getattr(self, name, None)
-            early.add_argument(f'--{name}', nargs='?', default=default, const=default)
-        chosen = early.parse_known_args(argv)[0]
         self.debug = '--debug' in argv
-
-        self.add_extras(*self.read_config(chosen.config, chosen.dataset))
+        argv = [_with_underscores(word) for word in argv]
+        module = self.import_config(self._early(argv, 'config', getattr(self, 'config', None)))
+        self.algorithm = getattr(module, 'algorithm', 'trajectory_transformer')
+        aliases = {f'--{alias}': f'--{name}' for alias, name in getattr(module, 'aliases', {}).items()}
+        argv = [aliases.get(word.partition('=')[0], word.partition('=')[0]) + ''.join(word.partition('=')[1:])
+                for word in argv]
+        dataset = getattr(module, 'dataset', getattr(self, 'dataset', None))
+        self.set_defaults(dataset=dataset)
+        self.add_extras(*self.read_config(module, self._early(argv, 'dataset', dataset)))
         super().parse_args(experiment, argv)
         check_seed(getattr(self, 'seed', 0))
         self.generate_exp_name()
         return self
 
-    def read_config(self, config, dataset):
-        """Return the experiment's settings, a dataclass, and what the data set's block changes in them."""
+    def _early(self, argv, name, default):
+        """The value of a flag that others depend on."""
+        early = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+        early.add_argument(f'--{name}', nargs='?', default=default, const=default)
+        return getattr(early.parse_known_args(argv)[0], name)
+
+    def import_config(self, config):
+        """The module that holds the settings."""
         try:
             if not all(map(str.isidentifier, config.split('.'))):
                 raise ModuleNotFoundError(name=config)
-            module = importlib.import_module(config)
+            return importlib.import_module(config)
         except ModuleNotFoundError as error:
             if error.name is None or not f'{config}.'.startswith(f'{error.name}.'):
                 raise       # it is there, but something that it imports is not
             raise InputError(f'there is no module {config!r}.\n  Pass --config config.offline.') from error
+
+    def read_config(self, module, dataset):
+        """Return the experiment's settings, a dataclass, and what the dataset's block changes in them.
+
+        A method whose agents have settings of a search is evaluated by its experiment `plan`.
+        """
+        config = module.__name__
         experiments = getattr(module, 'experiments', None) or reference_experiments(module)
+        self.acts_by = 'evaluate' if 'evaluate' in experiments else 'plan'
+        if self.experiment == 'evaluate':
+            self.experiment = self.acts_by
         if self.experiment not in experiments:
             names = ', '.join(experiments) or 'none'
             raise InputError(f'{config} has no experiment {self.experiment!r}; its experiments are {names}.')
@@ -177,30 +195,30 @@ class Parser(Flags):
             check_folder_name(name, getattr(self, name), depth=1 if name == 'suffix' else None)
         self.savepath = Path(self.logbase, self.dataset, self.exp_name, suffix)
 
-    def settle(self, repetition=0) -> dict:
+    def resolve(self, repetition=0) -> dict:
         """Return every setting of a run.
 
         repetition : the k-th of several runs has a folder, a suffix and a seed of its own, as if it were run alone
         """
-        settled = self.as_dict()
+        resolved = self.as_dict()
         if repetition:
-            settled['suffix'] = f'{int(self.suffix) + repetition}' if self.suffix.isdecimal() else (
+            resolved['suffix'] = f'{int(self.suffix) + repetition}' if self.suffix.isdecimal() else (
                 f'{self.suffix}_{repetition}'
             )
-            settled['seed'] += repetition
-            settled['savepath'] = self.savepath.with_name(settled['suffix'])
-        return settled
+            resolved['seed'] += repetition
+            resolved['savepath'] = self.savepath.with_name(resolved['suffix'])
+        return resolved
 
     # what touches the disk: called once the script has found nothing wrong with its input
 
     def prepare_folder(self, repetition=0) -> Path:
         """Make the folder of the k-th run and record in it what will be run: settings, versions, commit, changes."""
-        settled = self.settle(repetition)
-        self.mkdir(settled['savepath'])
+        resolved = self.resolve(repetition)
+        self.mkdir(resolved['savepath'])
         self.get_commit()
-        self.save(settled)
-        self.save_diff(settled['savepath'])
-        return settled['savepath']
+        self.save(resolved)
+        self.save_diff(resolved['savepath'])
+        return resolved['savepath']
 
     def mkdir(self, folder=None):
         mkdir(folder or self.savepath)
@@ -208,12 +226,12 @@ class Parser(Flags):
     def get_commit(self):
         self.commit = get_git_rev()
 
-    def save(self, settled=None):
-        """Write `args.json`.    settled : the settings, where they are not all this parser's own"""
-        settled = settled or self.as_dict()
+    def save(self, resolved=None):
+        """Write `args.json`.    resolved : the settings, where they are not all this parser's own"""
+        resolved = resolved or self.as_dict()
         installed = {name: _version(name) for name in VERSIONS_TO_RECORD}
-        write_json(settled['savepath'] / 'args.json', {
-            **settled,
+        write_json(resolved['savepath'] / 'args.json', {
+            **resolved,
             'commit': self.commit,
             'versions': {'python': platform.python_version(), **installed},
         })
@@ -223,9 +241,9 @@ class Parser(Flags):
         save_git_diff((folder or self.savepath) / 'diff.txt')
 
     def as_dict(self):
-        """Return what was settled: every flag, the experiment, and the folder."""
+        """Return what was resolved: every flag, the experiment, and the folder."""
         flags = [action.dest for action in self._actions if action.dest != 'help']
-        return {name: getattr(self, name) for name in ['experiment', *flags, 'savepath']}
+        return {name: getattr(self, name) for name in ['experiment', 'algorithm', *flags, 'savepath']}
 
 
 def run(main, parser_class, experiment):
@@ -251,8 +269,6 @@ def run(main, parser_class, experiment):
             parser.exit(128 + stopped.signum, f'\n{parser.prog}: {stopped}\n')
         except KeyboardInterrupt:
             parser.exit(130, f'\n{parser.prog}: interrupted\n')
-        finally:
-            disconnect()
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -333,6 +349,12 @@ def _options(type_) -> list:
     order = [type(None), Literal, bool, int, float, str]
     readable = [option for option in options if option is not Callable]
     return sorted(readable, key=lambda option: order.index(get_origin(option) or option))
+
+
+def _with_underscores(word: str) -> str:
+    """`--batch-size` as `--batch_size`."""
+    flag, equals, value = word.partition('=')
+    return flag.replace('-', '_').replace('__', '--', 1) + equals + value if re.match('--[a-z]', flag) else word
 
 
 def _words(type_) -> list[str]:

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trajectory.storage.serialization import write_atomically
 from trajectory.utils.errors import InputError
+from trajectory.utils.files import write_atomically
 from trajectory.utils.layout import REWARD_DIM, VALUE_DIM
 
 LARGEST_FILE = 2**28    # bytes of edges that are read

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from trajectory.storage.serialization import write_atomically
 from trajectory.utils.errors import InputError
+from trajectory.utils.files import write_atomically
 
 COLUMNS = {'observations': 2, 'actions': 2, 'rewards': 1, 'terminals': 1, 'timeouts': 1}  # name: dimensions
 FLAGS = ('terminals', 'timeouts')

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import numpy as np
 
-from trajectory.datasets.d4rl import load_environment
 from trajectory.datasets.hdf5 import Violation, survey
 from trajectory.datasets.preprocessing import get_preprocess_fn
 from trajectory.datasets.sequence import check_widths, find_path_lengths
+from trajectory.datasets.sources import load_environment
 from trajectory.environments.catalogue import d4rl_catalogue
 from trajectory.utils.errors import InputError
 from trajectory.utils.layout import TransitionLayout

@@ -9,7 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from trajectory.datasets.hdf5 import COLUMNS, check_columns
-from trajectory.storage.download import alone
+from trajectory.datasets.source import DataSource
+from trajectory.environments.spec import EnvironmentSpec
+from trajectory.storage.download import file_lock
 from trajectory.utils.errors import InputError
 
 PREFIX = 'minari:'
@@ -21,10 +23,13 @@ def is_minari(name: str) -> bool:
     return name.startswith(PREFIX)
 
 
-def load_minari_environment(name: str):
-    """The environment that a data set was recorded in, stock, with the settings it had.    name : `minari:<id>`"""
-    from trajectory.environments.offline import make_environment
-
+def find_minari(name: str, dataset_path: Path | None, backend: str) -> DataSource | None:  # noqa: ARG001
+    """The dataset `minari:<id>`, in its own environment with stock physics and its settings; None for other names."""
+    if not is_minari(name):
+        return None
+    if dataset_path is not None:
+        raise InputError(f"{name} names Minari's data, and {dataset_path} other.\n  Leave out --dataset_path, or "
+                         'name the dataset otherwise.')
     dataset = _open(name)
     spec = dataset.env_spec
     if spec is None:
@@ -37,9 +42,8 @@ def load_minari_environment(name: str):
     settings = {key: value for key, value in spec.kwargs.items() if key not in OF_PICTURES}
     if spec.max_episode_steps is not None:
         settings['max_episode_steps'] = spec.max_episode_steps
-    env = make_environment(spec.id, 'stock', name, settings=settings, references=_read_references(dataset))
-    env.data_source = f'Minari {dataset.id}'
-    return env
+    spec = EnvironmentSpec(spec.id, 'stock', name, settings, _read_references(dataset), f'Minari {dataset.id}')
+    return DataSource(name, spec, read=lambda: read_minari(name))
 
 
 def read_minari(name: str) -> dict[str, np.ndarray]:
@@ -86,7 +90,7 @@ def _open(name):
     try:
         parse_dataset_id(id)
         is_fixed = _folder(id).exists() and not os.access(_folder(id).parent, os.W_OK)      # nobody is fetching it
-        with nullcontext() if is_fixed else alone(_folder(id), name, remedy):
+        with nullcontext() if is_fixed else file_lock(_folder(id), name, remedy):
             dataset = minari.load_dataset(id, download=True)
     except InputError:
         raise

@@ -13,11 +13,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trajectory.datasets.d4rl import load_environment, qlearning_dataset_with_timeouts
+from trajectory.datasets.d4rl import qlearning_dataset_with_timeouts
 from trajectory.datasets.discretization import make_discretizer
 from trajectory.datasets.preprocessing import get_preprocess_fn, preprocess_dataset
-from trajectory.storage.serialization import cannot_write, mkdir
+from trajectory.datasets.sources import find_source
 from trajectory.utils.errors import InputError
+from trajectory.utils.files import cannot_write, mkdir
 from trajectory.utils.layout import TransitionLayout
 
 
@@ -51,12 +52,13 @@ def check_path_lengths(lengths: np.ndarray, max_path_length: int) -> None:
 
 
 def check_widths(env, preprocess_fn, layout: TransitionLayout) -> None:
-    """Refuse observations and actions that the environment, where it says what they are, neither makes nor takes."""
-    if not hasattr(env, 'observation_space'):
-        return
-    observation = preprocess_fn(np.zeros(env.observation_space.shape))
-    for name, found, expected in (('observations', layout.observation_dim, len(observation)),
-                                  ('actions', layout.action_dim, env.action_space.shape[0])):
+    """Refuse observations and actions that the environment, as far as is known, neither makes nor takes."""
+    if hasattr(env, 'observation_space'):
+        widths = len(preprocess_fn(np.zeros(env.observation_space.shape))), env.action_space.shape[0]
+    else:
+        widths = getattr(getattr(env, 'spec', None), 'widths', None) or (layout.observation_dim, layout.action_dim)
+    for name, found, expected in (('observations', layout.observation_dim, widths[0]),
+                                  ('actions', layout.action_dim, widths[1])):
         if found != expected:
             raise InputError(f"'{name}' of {env.name} has {found} columns, those of its environment {env.id} "
                              f'{expected}.\n  Was it recorded in another? Correct metadata/env, or --dataset.')
@@ -78,7 +80,7 @@ def discounted_values(rewards: np.ndarray, lengths: np.ndarray, discount: float)
 class SequenceDataset(torch.utils.data.Dataset):
     """Recorded episodes as transitions `[ observation | action | reward | value ]`, episodes end to end.
 
-    env             : an environment with `.name` and `.get_dataset()`, or the name of one
+    env             : a `DataSource`, an environment with `.name` and `.get_dataset()`, or the name of a dataset
     sequence_length : steps a window spans; it holds every `step`-th of them
     penalty         : reward written over that of a step at which the robot fell
     max_path_length : longest episode admitted; None takes the longest there is
@@ -89,7 +91,7 @@ class SequenceDataset(torch.utils.data.Dataset):
 
     def __init__(self, env, sequence_length: int = 250, step: int = 10, discount: float = 0.99,
                  max_path_length: int | None = 1000, penalty: float | None = None, device: str = 'cpu'):
-        env = load_environment(env) if isinstance(env, str) else env
+        env = find_source(env) if isinstance(env, str) else env
         self.env = env
         self.sequence_length = sequence_length
         self.step = step

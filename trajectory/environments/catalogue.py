@@ -5,6 +5,11 @@ from functools import cache
 from pathlib import Path
 
 ROBOTS = {'hopper': 'Hopper', 'halfcheetah': 'HalfCheetah', 'walker2d': 'Walker2d', 'ant': 'Ant'}
+WIDTHS = {  # of observations, less the columns that are always left out, and of actions
+    'Hopper-v4': (11, 3), 'Hopper-v5': (11, 3), 'HalfCheetah-v4': (17, 6), 'HalfCheetah-v5': (17, 6),
+    'Walker2d-v4': (17, 6), 'Walker2d-v5': (17, 6), 'Ant-v4': (27, 8),
+    'maze2d': (4, 2), 'antmaze': (29, 8), 'kitchen': (30, 9),
+}
 TASKS = ('maze2d', 'antmaze', 'kitchen')  # whose environments gymnasium-robotics has
 VERSION = 'v2'  # of the data sets whose reference returns score a robot
 
@@ -62,3 +67,8 @@ def reference_returns(name: str) -> tuple[float | None, float | None]:
     robot = robot_of(name)
     record = d4rl_catalogue().get(f'{robot}-medium-{VERSION}' if robot else name)
     return (record.ref_min, record.ref_max) if record else (None, None)
+
+
+def widths_of(id: str) -> tuple[int, int] | None:
+    """Columns of the observations and actions of an environment, as far as they are known without a simulator."""
+    return WIDTHS.get(id.split('-', 1)[0] if is_task(id) else id)

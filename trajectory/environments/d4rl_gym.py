@@ -2,15 +2,14 @@
 
 environment.yml says how. Nothing else in the project imports them, and this module only when it makes an environment.
 """
+import contextlib
 import importlib
+import os
 import warnings
-from pathlib import Path
 
 import numpy as np
 
-from trajectory.datasets.d4rl import find_file, suppress_output
 from trajectory.environments.catalogue import ROBOTS
-from trajectory.environments.offline import OfflineEnvironment
 from trajectory.utils.errors import InputError
 
 PARTS = {    # of d4rl, that know these names; `import d4rl` alone stops, and says nothing, at the first that is missing
@@ -19,7 +18,21 @@ PARTS = {    # of d4rl, that know these names; `import d4rl` alone stops, and sa
 }
 
 
-class OldStackEnvironment:
+@contextlib.contextmanager
+def suppress_output():
+    """Silence what is printed, by compiled code too, for as long as this lasts."""
+    with open(os.devnull, 'w') as nowhere, contextlib.ExitStack() as stack:
+        for descriptor in (1, 2):
+            saved = os.dup(descriptor)
+            stack.callback(os.close, saved)
+            stack.callback(os.dup2, saved, descriptor)
+            os.dup2(nowhere.fileno(), descriptor)
+        stack.enter_context(contextlib.redirect_stdout(nowhere))
+        stack.enter_context(contextlib.redirect_stderr(nowhere))
+        yield
+
+
+class D4RLEnvironment:
     """One of D4RL's own environments, used like an `OfflineEnvironment`, but neither drawn nor given other goals.
 
     env : of gym 0.23, whose `reset` returns an observation, and whose `step` four parts
@@ -29,14 +42,14 @@ class OldStackEnvironment:
     settings = references = None    # other than D4RL's
     has_goals = False
     robot = None
+    source = dataset_path = None    # the dataset it belongs to, an object with `get_dataset`
 
-    def __init__(self, env, name: str, dataset_path: Path | None = None):
+    def __init__(self, env, name: str):
         self.env = env
         self.name = name
         robot = name.split('-', 1)[0]
         self.id = f'{ROBOTS[robot]}-v4' if robot in ROBOTS else name    # what stands for it where this is not installed
         self.max_episode_steps = env.spec.max_episode_steps
-        self.dataset_path = dataset_path
         self.data_source = f'D4RL {name}'
         self.observation_space, self.action_space = env.observation_space, env.action_space
 
@@ -57,7 +70,9 @@ class OldStackEnvironment:
         """0 is D4RL's random policy, 1 its expert."""
         return self.env.get_normalized_score(episode_return)
 
-    get_dataset = OfflineEnvironment.get_dataset
+    def get_dataset(self, h5path=None) -> dict[str, np.ndarray]:
+        """The recorded steps of the dataset it belongs to."""
+        return self.source.get_dataset(h5path)
 
     def state_vector(self) -> np.ndarray:
         return self.env.unwrapped.state_vector()
@@ -69,7 +84,7 @@ class OldStackEnvironment:
         return self.env.unwrapped._get_obs()
 
 
-def make_old_environment(name: str, dataset_path: str | Path | None = None) -> OldStackEnvironment:
+def make_d4rl_environment(name: str) -> D4RLEnvironment:
     """One of D4RL's own environments.    name : as D4RL registers it, `hopper-medium-v2`"""
     part = PARTS.get(name.split('-', 1)[0])
     if part is None:
@@ -86,4 +101,4 @@ def make_old_environment(name: str, dataset_path: str | Path | None = None) -> O
         raise InputError(f'--backend d4rl cannot make {name} here: {type(error).__name__}: {error}\n'
                          '  It needs gym, d4rl and mujoco_py: environment.yml says how. Or leave out --backend.'
                          ) from error
-    return OldStackEnvironment(env, name, find_file(name, dataset_path))
+    return D4RLEnvironment(env, name)

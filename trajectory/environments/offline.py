@@ -3,18 +3,15 @@
 With `robotics` the only module that knows a simulator. Everyone else sees an `OfflineEnvironment`.
 """
 import warnings
-from pathlib import Path
 
 import gymnasium
 import mujoco
 import numpy as np
 from gymnasium.envs.mujoco.mujoco_env import MujocoEnv
 
-from trajectory.datasets.d4rl import fetch
-from trajectory.datasets.hdf5 import read_episodes
-from trajectory.datasets.minari import is_minari, read_minari
-from trajectory.environments.catalogue import ROBOTS, d4rl_catalogue, is_task, reference_returns
+from trajectory.environments.catalogue import is_task, reference_returns
 from trajectory.environments.physics import restore_mujoco_210
+from trajectory.environments.spec import EnvironmentSpec, not_mujoco, unknown_environment
 from trajectory.utils.errors import InputError
 
 MAX_EPISODE_STEPS = 1000
@@ -35,19 +32,19 @@ class OfflineEnvironment(gymnasium.Wrapper):
     """
 
     data_source: str | None = None
+    source = dataset_path = None        # the dataset it belongs to, an object with `get_dataset`
     shift: np.ndarray | float = 0.0     # of its x and y, from those of the simulation
     goal: np.ndarray | None = None
     walls: np.ndarray | None = None
     wall_side: float | None = None
 
-    def __init__(self, env: gymnasium.Env, name: str, physics: str, dataset_path: Path | None = None,
-                 settings: dict | None = None, references: tuple[float, float] | None = None):
+    def __init__(self, env: gymnasium.Env, name: str, physics: str, settings: dict | None = None,
+                 references: tuple[float, float] | None = None):
         super().__init__(env)
         self.name = name
         self.physics = physics
         self.id = env.spec.id
         self.max_episode_steps = env.spec.max_episode_steps
-        self.dataset_path = dataset_path
         self.settings = settings or {}
         self.references = references
         is_d4rl_ant = self.id == 'Ant-v4' and physics == 'd4rl'
@@ -86,19 +83,14 @@ class OfflineEnvironment(gymnasium.Wrapper):
             low, high = reference_returns(self.id)
         return None if low is None else (episode_return - low) / (high - low)
 
-    def get_dataset(self, h5path: str | Path | None = None) -> dict[str, np.ndarray]:
-        """The recorded steps, as D4RL lays them out: one row a step, episodes end to end.
+    def get_dataset(self, h5path=None) -> dict[str, np.ndarray]:
+        """The recorded steps of the dataset it belongs to, one row a step, episodes end to end.
 
         What is not on this machine, of D4RL's data or Minari's, is downloaded.
         """
-        if h5path is None and is_minari(self.name):
-            return read_minari(self.name)
-        path = Path(h5path or self.dataset_path or '')
-        if not path.name:
+        if self.source is None:
             raise InputError(f'{self.name} names no recorded data; pass a file: --dataset_path FILE.hdf5')
-        if h5path is None and not path.exists() and self.name in d4rl_catalogue():
-            fetch(d4rl_catalogue()[self.name], path)
-        return read_episodes(path)
+        return self.source.get_dataset(h5path)
 
     def state_vector(self) -> np.ndarray:
         """Positions, then velocities: what `set_state` takes apart."""
@@ -113,8 +105,8 @@ class OfflineEnvironment(gymnasium.Wrapper):
         return self._pad(self.robot._get_obs())
 
 
-def make_environment(id: str, physics: str, name: str | None = None, dataset_path: Path | None = None,
-                     settings: dict | None = None, references: tuple[float, float] | None = None):
+def make_environment(id: str, physics: str, name: str | None = None, settings: dict | None = None,
+                     references: tuple[float, float] | None = None):
     """An environment by its Gymnasium id.
 
     physics    : `d4rl` or `stock`
@@ -122,18 +114,15 @@ def make_environment(id: str, physics: str, name: str | None = None, dataset_pat
     settings   : numbers to make it with, other than its own
     references : the returns that score 0 and 1, other than D4RL's
     """
-    if physics not in ('d4rl', 'stock'):
-        raise InputError(f"unknown physics '{physics}' for {id}; there are: d4rl, stock")
+    EnvironmentSpec(id, physics)    # which checks them
     if physics == 'stock' and is_task(id):
         from trajectory.environments.robotics import make_task
 
-        return make_task(id, name or id, dataset_path)
-    if physics == 'd4rl' and id not in {f'{robot}-v4' for robot in ROBOTS.values()}:
-        raise InputError(f'{id} has no D4RL physics; {", ".join(f"{robot}-v4" for robot in ROBOTS.values())} have')
+        return make_task(id, name or id)
     env = _make_robot(id, settings or {})
     if physics == 'd4rl':
         _swap_physics(env.unwrapped)
-    return OfflineEnvironment(env, name or id, physics, dataset_path, settings, references)
+    return OfflineEnvironment(env, name or id, physics, settings, references)
 
 
 def make_quietly(id: str, **settings) -> gymnasium.Env:
@@ -153,13 +142,9 @@ def _make_robot(id, settings):
             raise gymnasium.error.NameNotFound('an id names no module')
         env = make_quietly(id, **{'max_episode_steps': MAX_EPISODE_STEPS, **settings})
     except (gymnasium.error.Error, ImportError, TypeError, ValueError, AssertionError) as error:
-        raise InputError(
-            f"'{id}' is not an environment that Gymnasium can make here: {error}\n"
-            '  Install what provides it, or correct metadata/env in the data set.'
-        ) from error
+        raise unknown_environment(id, error) from error
     if not isinstance(env.unwrapped, MujocoEnv):
-        raise InputError(f"'{id}' is no robot of MuJoCo's, whose state could be read.\n"
-                         '  Name one that is: Hopper-v4, say.')
+        raise not_mujoco(id)
     return env
 
 

@@ -51,7 +51,7 @@ KITCHEN_TASKS = {
 }
 
 
-def make_task(name: str, data: str, dataset_path: Path | None = None) -> OfflineEnvironment:
+def make_task(name: str, data: str) -> OfflineEnvironment:
     """One of D4RL's mazes or kitchens.    name : as D4RL's catalogue has it    data : the data set's name"""
     try:
         with contextlib.redirect_stderr(io.StringIO()):     # it brings news
@@ -61,7 +61,7 @@ def make_task(name: str, data: str, dataset_path: Path | None = None) -> Offline
                          '  Install it: pip install -e .[robotics]') from error
     gymnasium.register_envs(gymnasium_robotics)
     kinds = {'maze2d': PointMaze, 'antmaze': AntMaze, 'kitchen': Kitchen}
-    return kinds[name.split('-', 1)[0]](name, data, dataset_path)
+    return kinds[name.split('-', 1)[0]](name, data)
 
 
 class Maze(OfflineEnvironment):
@@ -73,11 +73,11 @@ class Maze(OfflineEnvironment):
     id_there: str           # of the environment in gymnasium-robotics
     ends_at_goal = False
 
-    def __init__(self, id: str, data: str, dataset_path: Path | None, layout: str, max_episode_steps: int):
+    def __init__(self, id: str, data: str, layout: str, max_episode_steps: int):
         is_wall = np.array([[cell == '#' for cell in row] for row in MAPS[layout]])
         env = make_quietly(self.id_there, maze_map=self.turn(is_wall).astype(int).tolist(),
                            max_episode_steps=max_episode_steps)
-        super().__init__(env, data, 'stock', dataset_path)
+        super().__init__(env, data, 'stock')
         self.id = id
         Path(self.unwrapped.tmp_xml_file_path).unlink(missing_ok=True)      # else it stays for good
         self.places = np.argwhere(~is_wall)                                 # rows and columns
@@ -139,9 +139,9 @@ class PointMaze(Maze):
 
     id_there = 'PointMaze_UMaze-v3'
 
-    def __init__(self, id: str, data: str, dataset_path: Path | None):
+    def __init__(self, id: str, data: str):
         layout = id.removeprefix('maze2d-').rsplit('-', 1)[0].removesuffix('-dense')
-        super().__init__(id, data, dataset_path, layout, POINT_STEPS[layout.removeprefix('eval-')])
+        super().__init__(id, data, layout, POINT_STEPS[layout.removeprefix('eval-')])
         self._own_place = np.array(POINT_GOALS[layout], dtype=float)
 
     @property
@@ -175,9 +175,9 @@ class AntMaze(Maze):
     id_there = 'AntMaze_UMaze-v4'
     ends_at_goal = True
 
-    def __init__(self, id: str, data: str, dataset_path: Path | None):
+    def __init__(self, id: str, data: str):
         layout = id.split('-')[1]
-        super().__init__(id, data, dataset_path, layout, ANT_STEPS[layout])
+        super().__init__(id, data, layout, ANT_STEPS[layout])
         self._own_place = np.array(ANT_GOALS[layout])
 
     @property
@@ -218,13 +218,13 @@ class Kitchen(OfflineEnvironment):
     for what no task moves.
     """
 
-    def __init__(self, id: str, data: str, dataset_path: Path | None):
+    def __init__(self, id: str, data: str):
         from gymnasium_robotics.envs.franka_kitchen.kitchen_env import OBS_ELEMENT_GOALS, OBS_ELEMENT_INDICES
 
         tasks = KITCHEN_TASKS[id.split('-')[1]]
         env = make_quietly('FrankaKitchen-v1', tasks_to_complete=list(tasks), robot_noise_ratio=KITCHEN_NOISE,
                            max_episode_steps=KITCHEN_STEPS)
-        super().__init__(env, data, 'stock', dataset_path)
+        super().__init__(env, data, 'stock')
         self.id = id
         self._goals = np.zeros(self.robot.model.nq)
         for task in tasks:

@@ -3,7 +3,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from trajectory.environments.catalogue import reference_returns
+from trajectory.environments.catalogue import ROBOTS, is_task, reference_returns, widths_of
+from trajectory.utils.errors import InputError
+
+PHYSICS = ('d4rl', 'stock')
+D4RL_ROBOTS = tuple(f'{robot}-v4' for robot in ROBOTS.values())     # whose physics of MuJoCo 2.1.0 can be had
 
 
 @dataclass(frozen=True)
@@ -16,6 +20,7 @@ class EnvironmentSpec:
     settings    : numbers to make it with, other than its own
     references  : the returns that score 0 and 1, where they are not D4RL's
     data_source : where the recorded data comes from, in words
+    backend     : `mujoco`, or `d4rl` for D4RL's own environments, where they are installed
     """
 
     id: str
@@ -24,13 +29,42 @@ class EnvironmentSpec:
     settings: Mapping = field(default_factory=dict)
     references: tuple[float, float] | None = None
     data_source: str | None = None
+    backend: str = 'mujoco'
 
     def __post_init__(self):
         object.__setattr__(self, 'settings', MappingProxyType(dict(self.settings)))
         object.__setattr__(self, 'references', tuple(self.references) if self.references else None)
+        if self.physics not in PHYSICS:
+            raise InputError(f"unknown physics '{self.physics}' for {self.id}; there are: {', '.join(PHYSICS)}")
+        if self.physics == 'd4rl' and self.backend == 'mujoco' and self.id not in D4RL_ROBOTS:
+            raise InputError(f'{self.id} has no D4RL physics; {", ".join(D4RL_ROBOTS)} have')
+
+    def check(self) -> 'EnvironmentSpec':
+        """Raise InputError where Gymnasium does not know the id; nothing is simulated."""
+        import gymnasium
+
+        if self.backend == 'mujoco' and not is_task(self.id):
+            try:
+                if ':' in self.id:      # Gymnasium would import the module before the colon
+                    raise gymnasium.error.NameNotFound('an id names no module')
+                entry_point = str(gymnasium.spec(self.id).entry_point)
+            except (gymnasium.error.Error, ImportError) as error:
+                raise unknown_environment(self.id, error) from error
+            if entry_point.startswith('gymnasium.envs.') and not entry_point.startswith('gymnasium.envs.mujoco'):
+                raise not_mujoco(self.id)
+        return self
+
+    @property
+    def widths(self) -> tuple[int, int] | None:
+        """Columns of observations and actions, where they are known without a simulator."""
+        return None if set(self.settings) - {'max_episode_steps'} else widths_of(self.id)
 
     def make(self):
         """The simulator, an `OfflineEnvironment`."""
+        if self.backend == 'd4rl':
+            from trajectory.environments.d4rl_gym import make_d4rl_environment
+
+            return make_d4rl_environment(self.name or self.id)
         from trajectory.environments.offline import make_environment  # which loads MuJoCo
 
         env = make_environment(self.id, self.physics, self.name, settings=dict(self.settings),
@@ -52,7 +86,19 @@ class EnvironmentSpec:
                 **{name: value for name, value in own.items() if value}}
 
     @classmethod
-    def from_record(cls, record: Mapping, name: str | None = None) -> 'EnvironmentSpec':
+    def from_record(cls, record: Mapping, name: str | None = None, backend: str = 'mujoco') -> 'EnvironmentSpec':
         """The environment that `source.json` describes.    name : of the dataset it is asked for"""
         return cls(record['environment'], record['physics'], name, record.get('environment_settings') or {},
-                   record.get('reference_returns'), record.get('data_source'))
+                   record.get('reference_returns'), record.get('data_source'), backend)
+
+
+def unknown_environment(id: str, error: Exception) -> InputError:
+    """The error for an environment that cannot be made."""
+    return InputError(f"'{id}' is not an environment that Gymnasium can make here: {error}\n"
+                      '  Install what provides it, or correct metadata/env in the dataset.')
+
+
+def not_mujoco(id: str) -> InputError:
+    """The error for an environment whose state cannot be read."""
+    return InputError(f"'{id}' is no robot of MuJoCo's, whose state could be read.\n"
+                      '  Name one that is: Hopper-v4, say.')

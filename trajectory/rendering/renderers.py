@@ -16,8 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from trajectory.storage.serialization import mkdir, write_atomically
 from trajectory.utils.errors import InputError
+from trajectory.utils.files import mkdir, write_atomically
 from trajectory.utils.layout import TransitionLayout
 from trajectory.utils.video import save_video, save_videos
 
@@ -32,7 +32,7 @@ def make_renderer(name, env=None):
     name : or the settings of a run, as the reference's scripts pass them alone: with `renderer` and `dataset`
     """
     if hasattr(name, 'renderer'):
-        from trajectory.datasets.d4rl import load_environment
+        from trajectory.datasets.sources import load_environment
 
         env, name = load_environment(name.dataset), name.renderer
     if name is not None and name not in RENDERERS:

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
-from trajectory.storage.serialization import mkdir
 from trajectory.utils.errors import InputError
+from trajectory.utils.files import mkdir
 
 LARGEST_ARCHIVE = 2**35     # bytes, unpacked
 MOST_MEMBERS = 100_000

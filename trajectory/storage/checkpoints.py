@@ -7,19 +7,11 @@ from pathlib import Path
 
 import torch
 
-from trajectory.storage.serialization import save_tensors
+from trajectory.storage.weights import load_tensors, save_tensors, why_unreadable
 from trajectory.utils.errors import InputError
 
 NAME = 'resume.pt'
 SECONDS_OF_ECHO = 3
-
-
-class Stopped(Exception):
-    """The run was asked to stop, and is saved.    signum : by which signal"""
-
-    def __init__(self, message: str, signum: int = signal.SIGTERM):
-        super().__init__(message)
-        self.signum = signum
 
 
 class StopSwitch:
@@ -95,11 +87,17 @@ def find_checkpoint(folder, settings: dict) -> dict | None:
                              f'  Choose another --exp_name, {restart}')
         return None
     try:
-        state = torch.load(path, map_location='cpu', weights_only=True)
-        before = state['settings']
+        state = load_tensors(path)
+        if not isinstance(state, dict) or not isinstance(state.get('settings'), dict):
+            raise ValueError('it is no checkpoint of a run')
+    except InputError:
+        raise
     except Exception as error:      # cut or flipped bytes make the readers raise nearly anything
-        reason = str(error).partition('\n')[0] or type(error).__name__
-        raise InputError(f'{path} cannot be read: {reason}\n  Restore it from a copy, {restart}') from error
+        raise InputError(f'{path} cannot be read: {why_unreadable(error)}\n'
+                         f'  Restore it from a copy, {restart}') from error
+    before = dict(state['settings'])
+    if 'algorithm' in settings:
+        before.setdefault('algorithm', 'trajectory_transformer')    # which older ones do not name
     differing = [f'{name} was {before.get(name)}, is {settings.get(name)}'
                  for name in sorted({*before, *settings}) if before.get(name) != settings.get(name)]
     if differing:

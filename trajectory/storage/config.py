@@ -4,11 +4,12 @@ import io
 import logging
 import pickle
 import pickletools
+from argparse import Namespace
 from collections.abc import Mapping
 from pathlib import Path
 
-from trajectory.storage.serialization import mkdir, read_json, write_json
 from trajectory.utils.errors import InputError
+from trajectory.utils.files import mkdir, read_json, write_json
 
 logger = logging.getLogger(__name__)
 
@@ -100,6 +101,21 @@ class Config(Mapping):
         except InputError as error:
             raise InputError(f'{path}: {error}') from error
         return config
+
+
+def load_args(*loadpath) -> Namespace:
+    """Return the settings that the run in this folder was started with."""
+    return Namespace(**read_json(Path(*loadpath) / 'args.json'))
+
+
+def load_config(*loadpath) -> Config:
+    """Return the saved recipe, `x.json` or `x.pkl`: the name that was given, or in its absence the other."""
+    return Config.load(Path(*loadpath))
+
+
+def load_from_config(*loadpath):
+    """Build what the saved recipe describes."""
+    return load_config(*loadpath)()
 
 
 def json_path(path) -> Path:

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
 
-from trajectory.storage.serialization import cannot_write, write_json
 from trajectory.utils.errors import InputError
+from trajectory.utils.files import cannot_write, write_json
 from trajectory.utils.progress import Progress, Silent
 
 log = logging.getLogger(__name__)
@@ -52,7 +52,7 @@ def download(url: str | Sequence[str], path: Path, *, what: str, remedy: str, n_
     if path.exists():
         return path
     part, reasons = path.with_name(f'{path.name}.part'), []
-    with alone(path, what, remedy):
+    with file_lock(path, what, remedy):
         for address in [] if path.exists() else [url] if isinstance(url, str) else url:
             source = _Source(address, part, n_bytes, sha256, check, pause, timeout, progress)
             log.info('fetching %s from %s', path.name, address)
@@ -69,7 +69,7 @@ def download(url: str | Sequence[str], path: Path, *, what: str, remedy: str, n_
 
 
 @contextmanager
-def alone(path: Path, what: str, remedy: str):
+def file_lock(path: Path, what: str, remedy: str):
     """Keep other processes from fetching the same file, or folder, for as long as this lasts."""
     from filelock import FileLock, Timeout
 

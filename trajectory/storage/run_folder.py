@@ -5,13 +5,18 @@ import os
 import re
 import socket
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 
-from trajectory.storage.serialization import mkdir, write_json
+import numpy as np
+import torch
+
 from trajectory.utils.errors import InputError
+from trajectory.utils.files import mkdir, write_json
 
 LOCK, OWNER = '.lock', '.owner.json'
+FINISHED = 'finished.json'      # of a training: written at its end
 PLAN_FILES = re.compile(r'rollout\.(json|mp4|png)|timing\.json|\d+_plan\.(mp4|png)')   # what an episode leaves
 
 
@@ -39,6 +44,8 @@ def lock_folder(folder):
         (folder / OWNER).unlink(missing_ok=True)
         (folder / LOCK).unlink(missing_ok=True)     # still held: who waits sees that it is gone
         lock.release()
+        with suppress(OSError):
+            folder.rmdir()      # nothing was written
 
 
 def _owner(folder):
@@ -57,22 +64,29 @@ def clear_plan(folder) -> None:
 
 
 def hash_file(path) -> str:
-    """SHA-256 of a file's bytes, in hexadecimal."""
-    with open(path, 'rb') as file:
-        return hashlib.file_digest(file, 'sha256').hexdigest() if hasattr(hashlib, 'file_digest') else _digest(file)
+    """SHA-256 of a file's bytes, in hexadecimal; computed again only when the file has changed."""
+    stat = Path(path).stat()
+    return _hash(str(path), stat.st_ino, stat.st_size, stat.st_mtime_ns)
 
 
-def _digest(file):
+@cache
+def _hash(path, _inode, _size, _changed):
     digest = hashlib.sha256()
-    while block := file.read(2 ** 20):
-        digest.update(block)
+    with open(path, 'rb') as file:
+        while block := file.read(2 ** 20):
+            digest.update(block)
     return digest.hexdigest()
 
 
-def hash_model(weights_path, discretizer) -> str:
-    """Identity of a model: of its weights' file, and of the edges of its bins."""
-    edges = hashlib.sha256(discretizer.thresholds.tobytes()).hexdigest()
-    return hashlib.sha256((hash_file(weights_path) + edges).encode()).hexdigest()[:16]
+def hash_model(weights: dict, *arrays: np.ndarray) -> str:
+    """Identity of a model: of its weights, whatever file they are from, and of arrays that it acts by, as bins."""
+    digest = hashlib.sha256()
+    for name, value in sorted(weights.items()):
+        digest.update(f'{name} {value.dtype} {list(value.shape)}'.encode())
+        digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    for array in arrays:
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()[:16]
 
 
 def identity_of(model: str, settings: dict) -> str:

@@ -10,9 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 
-from trajectory.storage.serialization import get_latest_epoch, load_args, load_config, read_json
-from trajectory.training.trainer import count_epochs
+from trajectory.algorithms.base import find_algorithm
+from trajectory.datasets.sources import find_source
+from trajectory.storage.config import load_args
+from trajectory.storage.run_folder import FINISHED, hash_file
 from trajectory.utils.errors import InputError
+from trajectory.utils.files import read_json
 
 ROOT = Path(__file__).resolve().parents[2]      # of the code, which holds the scripts
 
@@ -59,8 +62,8 @@ class Variant:
     folder  : of the run
     results : folders that its results go to; several where one command plans several episodes
     needs   : folder of the trained model that it loads; None where it trains one
-    settled : every setting that a finished run must agree in
-    n_epochs, n_epochs_ref : how long it trains
+    settings : every setting that a finished run must agree in
+    dataset_path : the file that it learns from, if any
     """
 
     script: str
@@ -68,9 +71,8 @@ class Variant:
     folder: Path
     results: tuple[Path, ...]
     needs: Path | None
-    settled: dict = field(repr=False, hash=False)
-    n_epochs: int | None = None
-    n_epochs_ref: int | None = None
+    settings: dict = field(repr=False, hash=False)
+    dataset_path: Path | None = None
 
     @property
     def command_line(self) -> str:
@@ -83,24 +85,32 @@ class Variant:
         return self.folder / 'sweep.log'
 
     def is_finished(self) -> bool:
-        """Whether the folder holds what a finished run of these settings leaves."""
+        """Whether the folder holds what a finished run leaves, of these settings, this data, and this model."""
         try:
             before = vars(load_args(self.folder))
-            if any(before.get(name) != value for name, value in self.settled.items()):
+            if any(before.get(name) != value for name, value in self.settings.items()):
                 return False
             if self.needs is not None:
-                return all(self._was_planned(folder) for folder in self.results)
-            trainer, model = (load_config(self.folder, f'{name}_config.json') for name in ('trainer', 'model'))
-            n_windows = trainer['warmup_tokens'] // model['block_size']     # the warm-up lasts for one epoch
-            last = count_epochs(n_windows, self.n_epochs, self.n_epochs_ref)
-        except (InputError, KeyError, ZeroDivisionError):       # not begun, or cut off before it wrote its recipes
+                return self._was_evaluated()
+            learned_from = read_json(self.folder / 'source.json').get('dataset_sha256')
+            finished = read_json(self.folder / FINISHED)
+        except (InputError, AttributeError):       # not begun, or cut off
             return False
-        return (self.folder / f'state_{last}.pt').exists() and (self.folder / 'learning_curve.png').exists()
+        if learned_from and self.dataset_path is not None and self.dataset_path.is_file() \
+                and hash_file(self.dataset_path) != learned_from:
+            return False
+        return (self.folder / f'state_{finished.get("epoch")}.pt').exists()
 
-    def _was_planned(self, folder: Path) -> bool:
-        """Whether an episode lies there, of the model as it is now."""
-        epoch = read_json(folder / 'rollout.json')['gpt_epoch']
-        return self.settled['gpt_epoch'] != 'latest' or not self.needs.is_dir() or epoch == get_latest_epoch(self.needs)
+    def _was_evaluated(self) -> bool:
+        """Whether each folder holds an episode of the model as it is now, all of the same settings."""
+        rollouts = [read_json(folder / 'rollout.json') for folder in self.results]
+        if len({(rollout.get('model'), rollout.get('identity')) for rollout in rollouts}) != 1:
+            return False
+        if not self.needs.is_dir():
+            return True
+        epoch = self.settings.get('gpt_epoch', self.settings.get('epoch'))
+        model = find_algorithm(self.settings['algorithm']).load(self.needs, epoch)
+        return rollouts[0].get('model') == model.identity()
 
 
 def expand(script: ModuleType, sweep: Sweep) -> list[Variant]:
@@ -120,7 +130,7 @@ def expand(script: ModuleType, sweep: Sweep) -> list[Variant]:
 
 
 def make_variant(script: ModuleType, settings: Mapping) -> Variant:
-    """Settle one combination of settings as the script itself would."""
+    """Resolve one combination of settings as the script itself would."""
     class Parser(script.Parser):
         def error(self, message):
             raise InputError(message)
@@ -135,13 +145,21 @@ def make_variant(script: ModuleType, settings: Mapping) -> Variant:
     except InputError as error:
         raise InputError(f'python {path} {shlex.join(flags)}\n  would be refused: {error}') from error
     repetitions = range(getattr(args, 'n_episodes', 1))
-    loadpath = getattr(args, 'gpt_loadpath', None)
-    settled = {name: value for name, value in args.settle().items() if name not in script.FREE_TO_CHANGE}
+    loadpath = getattr(args, 'gpt_loadpath', getattr(args, 'loadpath', None))
+    settings = {name: value for name, value in args.resolve().items() if name not in script.NEUTRAL}
     return Variant(
-        str(path), flags, args.savepath, tuple(args.settle(k)['savepath'] for k in repetitions),
-        None if loadpath is None else Path(args.logbase, args.dataset, loadpath), json.loads(json.dumps(settled)),
-        getattr(args, 'n_epochs', None), getattr(args, 'n_epochs_ref', None),
+        str(path), flags, args.savepath, tuple(args.resolve(k)['savepath'] for k in repetitions),
+        None if loadpath is None else Path(args.logbase, args.dataset, loadpath), json.loads(json.dumps(settings)),
+        None if loadpath is not None else _find_file(args),
     )
+
+
+def _find_file(args) -> Path | None:
+    """The file that a training learns from; None where its data has no file, or cannot be found now."""
+    try:
+        return find_source(args.dataset, args.dataset_path).dataset_path
+    except (InputError, AttributeError):
+        return None
 
 
 def _fill_in(settings: dict) -> dict:

@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from trajectory.storage.serialization import mkdir
 from trajectory.sweeps.description import ROOT, Variant
+from trajectory.utils.files import mkdir
 
 SECRETS = ('AZURE_CLIENT_SECRET', 'AZURE_STORAGE_CONNECTION_STRING', 'AZURE_STORAGE_ACCESS_KEY', 'AZURE_VM_PASSWORD')
 PATIENCE = 30           # seconds that a killed run may take to let go of its folder

@@ -5,6 +5,7 @@ A process that is started alone has a world size of 1, and sends nothing. `torch
     torchrun --nproc_per_node=2 scripts/train.py --dataset hopper-medium-v2
 """
 import os
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -66,6 +67,23 @@ class Distributed:
                 dist.broadcast(tensor, src=0)
 
 
+@contextmanager
+def processes(device: torch.device):
+    """Join the other processes, if `torchrun` started some, and leave them in step.
+
+    yields : the `Distributed` processes, and the device of this one: of several on one machine each has its own GPU
+    """
+    distributed, device = connect(device)
+    if distributed.world_size == 1:
+        yield distributed, device
+        return
+    try:
+        yield distributed, device
+        dist.barrier()      # else a rank may end while the transport's threads of another still serve it
+    finally:
+        dist.destroy_process_group()
+
+
 def connect(device: torch.device) -> tuple[Distributed, torch.device]:
     """Find the other processes, if `torchrun` started some.
 
@@ -83,9 +101,3 @@ def connect(device: torch.device) -> tuple[Distributed, torch.device]:
     if not dist.is_initialized():
         dist.init_process_group('cpu:gloo,cuda:nccl' if device.type == 'cuda' else 'gloo', timeout=TIMEOUT)
     return Distributed(dist.get_rank(), size), device
-
-
-def disconnect() -> None:
-    """Leave the process group."""
-    if dist.is_initialized():
-        dist.destroy_process_group()

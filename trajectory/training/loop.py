@@ -4,8 +4,9 @@ from signal import SIGTERM
 
 import torch
 
-from trajectory.storage.checkpoints import Stopped, random_state, set_random_state
+from trajectory.storage.checkpoints import random_state, set_random_state
 from trajectory.training.distributed import Distributed
+from trajectory.utils.errors import Stopped
 from trajectory.utils.progress import Silent
 from trajectory.utils.timer import Timer
 
@@ -96,7 +97,7 @@ class TrainingLoop:
     def load_state_dict(self, state: dict) -> None:
         """Go on from a state that `state_dict` returned."""
         self.algorithm.load_state_dict(state)
-        loop = state['loop']
+        loop = state['loop'] if 'loop' in state else _of_older(state)
         for name in ('n_updates', 'seconds', 'logged', 'n_ended'):
             setattr(self, name, loop[name])
         self._logged_at, self._recent = tuple(loop['logged_at']), list(loop['recent'])
@@ -120,6 +121,14 @@ class TrainingLoop:
             where = f', and saved in {self.checkpoints.path}; the same command goes on from there'
             raise Stopped(f'stopped after {self.n_updates:,} updates{where if self.checkpoints else ""}',
                           getattr(stop, 'signum', 0) or SIGTERM)
+
+
+def _of_older(state: dict) -> dict:
+    """The place of the loop in a checkpoint of versions whose trainer was the loop."""
+    counters = state['counters']
+    n_ended = counters['n_epochs']
+    return {'n_updates': counters['n_updates'], 'seconds': counters['seconds'], 'logged': counters['logged'],
+            'n_ended': n_ended, 'logged_at': state['logged_at'], 'recent': []}
 
 
 def mean_of(rows: list[dict]) -> dict[str, float]:

@@ -4,8 +4,8 @@ import json
 import secrets
 from pathlib import Path
 
-from trajectory.storage.serialization import cannot_write, write_atomically
 from trajectory.utils.errors import InputError
+from trajectory.utils.files import cannot_write, write_atomically
 
 
 class Metrics:
@@ -64,7 +64,7 @@ class _Lines:
 
 class _TensorBoard:
     def __init__(self, folder, after):
-        need('tensorboard')
+        require_package('tensorboard')
         from torch.utils.tensorboard import SummaryWriter
 
         self._writer = SummaryWriter(Path(folder, 'tensorboard'), purge_step=after + 1 if after else None)
@@ -83,7 +83,7 @@ class _Wandb:
     """One run of Weights & Biases per folder: its id lies in `wandb_id.txt`, so that a resumed run goes on there."""
 
     def __init__(self, folder, project, settings):
-        wandb = need('wandb')
+        wandb = require_package('wandb')
         path = Path(folder, 'wandb_id.txt')
         if not path.exists():
             with write_atomically(path) as partial:
@@ -98,7 +98,7 @@ class _Wandb:
         self._run.finish()
 
 
-def need(name: str):
+def require_package(name: str):
     """Import an optional package, which is an extra of the same name."""
     try:
         return importlib.import_module(name)

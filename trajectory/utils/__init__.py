@@ -13,22 +13,20 @@ from trajectory.utils.arrays import (
     to_torch,
 )
 from trajectory.utils.errors import InputError, check_fraction, check_positive
+from trajectory.utils.files import mkdir, read_json, remove_partials, write_atomically, write_json
 from trajectory.utils.layout import TransitionLayout
 from trajectory.utils.progress import Progress, Silent
 from trajectory.utils.runtime import set_seed, set_threads, tune_malloc
 from trajectory.utils.timer import Timer
 
 ELSEWHERE = {
+    'trajectory.algorithms.trajectory_transformer.pretrained': ('TrainedModel', 'load_model'),
     'trajectory.cli.setup': ('Flags', 'Parser', 'run', 'watch'),
     'trajectory.rendering.renderers': ('make_renderer',),
     'trajectory.storage.checkpoints': ('Checkpoints', 'catch_signals', 'clear_run', 'find_checkpoint'),
-    'trajectory.storage.config': ('Config',),
-    'trajectory.storage.pretrained': ('TrainedModel',),
-    'trajectory.storage.serialization': (
-        'get_latest_epoch', 'load_args', 'load_config', 'load_from_config', 'load_model', 'mkdir', 'read_json',
-        'remove_partials', 'save_state', 'write_atomically', 'write_json'),
-    'trajectory.training.distributed': ('connect',),
-    'trajectory.training.metrics': ('Metrics', 'need'),
+    'trajectory.storage.config': ('Config', 'load_args', 'load_config', 'load_from_config'),
+    'trajectory.storage.weights': ('get_latest_epoch', 'save_state'),
+    'trajectory.training.metrics': ('Metrics', 'require_package'),
     'trajectory.training.trainer': ('Trainer', 'count_epochs'),
 }
 _MODULE_OF = {name: module for module, names in ELSEWHERE.items() for name in names}
@@ -36,8 +34,9 @@ _SUBMODULES = ('config', 'discretization', 'git_utils', 'rendering', 'serializat
 
 __all__ = [
     'InputError', 'Progress', 'Silent', 'Timer', 'TransitionLayout', 'check_fraction', 'check_positive', 'free_memory',
-    'normalize', 'peak_memory', 'resolve_device', 'set_device', 'set_seed', 'set_threads', 'to_device', 'to_img',
-    'to_np', 'to_torch', 'tune_malloc', *_MODULE_OF,
+    'mkdir', 'normalize', 'peak_memory', 'read_json', 'remove_partials', 'resolve_device', 'set_device', 'set_seed',
+    'set_threads', 'to_device', 'to_img', 'to_np', 'to_torch', 'tune_malloc', 'write_atomically', 'write_json',
+    *_MODULE_OF,
 ]
 
 

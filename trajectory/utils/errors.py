@@ -1,7 +1,16 @@
-"""The one exception that speaks to the user: bad input, told with its remedy.
+"""The exceptions that speak to the user: bad input, told with its remedy, and a run that was stopped.
 
-The scripts print its message without a traceback and exit with code 2; every other exception is a bug of ours.
+The scripts print their messages without a traceback; every other exception is a bug of ours.
 """
+from signal import SIGTERM
+
+
+class Stopped(Exception):
+    """A run was asked to stop, and is saved.    signum : by which signal"""
+
+    def __init__(self, message: str, signum: int = SIGTERM):
+        super().__init__(message)
+        self.signum = signum
 
 
 class InputError(ValueError):

@@ -5,7 +5,7 @@ Outside a repository, or on a machine without git, there is nothing to record, a
 import logging
 from pathlib import Path
 
-from trajectory.storage.serialization import write_atomically
+from trajectory.utils.files import write_atomically
 
 logger = logging.getLogger(__name__)
 

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import numpy as np
 
-from trajectory.storage.serialization import mkdir, write_atomically
 from trajectory.utils.errors import InputError
+from trajectory.utils.files import mkdir, write_atomically
 
 
 def save_video(filename: str | Path, video_frames: np.ndarray, fps: int = 60) -> None:

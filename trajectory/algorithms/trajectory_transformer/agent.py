@@ -42,6 +42,9 @@ class PlanningAgent(Agent):
         self.stop_tokens = [0 for _ in seeds]
         self.over = np.zeros(len(seeds), dtype=bool)
         self.observations = [self.preprocess_fn(observation) for observation in observations]
+        if (width := len(self.observations[0])) != self.model.observation_dim:
+            raise InputError(f'the environment makes observations of {width} columns, the model learned from '
+                             f'{self.model.observation_dim}.\n  Is source.json beside it that of another run?')
         self._n_lasting = [0 for _ in seeds]     # transitions of a plan before one says that the episode is over
         self._n_actions = 0
         self._goals = self._read_goals(goals) if self.model.n_goal else None

@@ -9,9 +9,15 @@ import pytest
 
 from tests.scripts.test_train_and_plan import TINY_PLAN, random_episodes, refused, start
 from tests.support import GOLDEN
+from trajectory.algorithms.trajectory_transformer.recovery import (
+    describe_source,
+    published_data_recipe,
+    recover,
+    save_beside,
+    spec_of_model,
+)
 from trajectory.datasets import DiscretizedDataset, load_environment
 from trajectory.datasets.hdf5 import write_episodes
-from trajectory.datasets.recovery import describe_source, open_environment, published_data_recipe, recover, save_beside
 from trajectory.utils import InputError, TrainedModel
 
 DATASET = 'hopper-medium-v2'
@@ -110,5 +116,5 @@ def test_a_folder_that_cannot_be_written_to_is_no_hindrance(tmp_path, caplog):
 def test_a_source_that_is_not_the_models_is_named(change, cause):
     whole = recover(TrainedModel.from_pretrained(GOLDEN / 'reference_run'), DATASET)
     with pytest.raises(InputError, match=r'source.json names an environment that is none of its own: ') as raised:
-        open_environment(replace(whole, source={**whole.source, **change}), DATASET)
+        spec_of_model(replace(whole, source={**whole.source, **change}), DATASET)
     assert cause in str(raised.value)

@@ -2,35 +2,45 @@
 import logging
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 
-from trajectory.datasets.d4rl import load_environment
+from trajectory.algorithms.trajectory_transformer.pretrained import TrainedModel, check_fit
 from trajectory.datasets.preprocessing import get_preprocess_fn
 from trajectory.datasets.sequence import DiscretizedDataset, check_widths
+from trajectory.datasets.sources import find_source
+from trajectory.environments.spec import EnvironmentSpec
 from trajectory.storage.config import Config
-from trajectory.storage.pretrained import TrainedModel, check_fit
-from trajectory.storage.serialization import write_json
+from trajectory.storage.run_folder import hash_file
 from trajectory.utils.errors import InputError
+from trajectory.utils.files import write_json
 
 log = logging.getLogger(__name__)
 
 
 def describe_source(dataset) -> dict:
-    """What `source.json` says: the environment and its physics, where the data is from, and how good it is.
+    """What `source.json` says: the environment and its physics, where the data is from, and how good it is."""
+    return {**describe_data(dataset.env, len(dataset.joined_raw), dataset.path_returns),
+            'discretizer': dataset.discretizer.checksum()}
 
-    With `environment_settings` and `reference_returns`, where they are not the environment's own.
-    """
-    env, returns = dataset.env, np.sort(dataset.path_returns)
-    own = {'environment_settings': env.settings, 'reference_returns': env.references}
-    best_tenth = returns[-max(1, len(returns) // 10):]
+
+def describe_data(env, n_transitions: int, returns: np.ndarray) -> dict:
+    """The environment of a `DataSource`, and facts about its data.    returns : [ episodes ]"""
+    returns = np.sort(returns)
+    path = getattr(env, 'dataset_path', None)
     return {
-        'environment': env.id, 'physics': env.physics, 'data_source': env.data_source,
-        **{name: value for name, value in own.items() if value},
-        'transitions': len(dataset.joined_raw), 'episodes': len(dataset.path_lengths),
-        'mean_return': returns.mean(), 'best_tenth_return': best_tenth.mean(),
-        'discretizer': dataset.discretizer.checksum(),
+        **spec_of(env).record(), 'transitions': n_transitions, 'episodes': len(returns),
+        'mean_return': returns.mean(), 'best_tenth_return': returns[-max(1, len(returns) // 10):].mean(),
+        **({'dataset_sha256': hash_file(path)} if path is not None and Path(path).exists() else {}),
     }
+
+
+def spec_of(env) -> EnvironmentSpec:
+    """The specification of a `DataSource`'s environment, or of an `OfflineEnvironment`."""
+    if isinstance(getattr(env, 'spec', None), EnvironmentSpec):
+        return env.spec
+    return EnvironmentSpec(env.id, env.physics, env.name, env.settings or {}, env.references, env.data_source)
 
 
 def recover(trained: TrainedModel, name: str, dataset_path=None) -> TrainedModel:
@@ -43,7 +53,7 @@ def recover(trained: TrainedModel, name: str, dataset_path=None) -> TrainedModel
         return trained
     recipe = trained.data or published_data_recipe(name, trained.model)
     try:
-        env = load_environment(recipe['env'], dataset_path)
+        env = find_source(recipe['env'], dataset_path)
         dataset = recipe(env=env, device='cpu')
     except InputError as error:
         raise InputError('the model comes without discretizer.npz or source.json, and they cannot be made from its '
@@ -55,22 +65,15 @@ def recover(trained: TrainedModel, name: str, dataset_path=None) -> TrainedModel
                    source=trained.source or describe_source(dataset))
 
 
-def open_environment(trained: TrainedModel, name: str, backend: str = 'mujoco'):
-    """The environment that the model acts in.    name : of the data set it is asked for"""
-    from trajectory.environments.offline import make_environment
-
-    source = trained.source
+def spec_of_model(trained: TrainedModel, name: str, backend: str = 'mujoco') -> EnvironmentSpec:
+    """Where a model acts.    name : of the dataset it is asked for"""
     try:
-        if backend == 'd4rl':
-            env = load_environment(name, backend=backend)
-        else:
-            env = make_environment(source['environment'], source['physics'], name,
-                                   settings=source.get('environment_settings'),
-                                   references=source.get('reference_returns'))
-        check_widths(env, get_preprocess_fn(env.id), trained.model.layout)
+        spec = EnvironmentSpec.from_record(trained.source, name, backend).check()
+        there = SimpleNamespace(spec=spec, name=name, id=spec.id)
+        check_widths(there, get_preprocess_fn(spec.id), trained.model.layout)
     except InputError as error:
         raise InputError(f"the model's source.json names an environment that is none of its own: {error}") from error
-    return env
+    return spec
 
 
 def published_data_recipe(name: str, model) -> Config:

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from tests.storage.test_serialization import SMALL
+from tests.storage.test_weights import SMALL
 from tests.support import GOLDEN
+from trajectory.algorithms.trajectory_transformer.pretrained import FORMATS, check_same, recipe_of, save_as
 from trajectory.datasets.discretization import QuantileDiscretizer
-from trajectory.storage.pretrained import FORMATS, check_same, recipe_of, save_as
 from trajectory.utils import Config, InputError, TrainedModel, load_model
 
 pytest.importorskip('safetensors')

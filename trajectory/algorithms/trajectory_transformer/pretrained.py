@@ -6,7 +6,7 @@
     pretrained     config.json, model.safetensors                      `save_pretrained`: nothing pickled
     huggingface    config.json, model.safetensors/pytorch_model.bin    `transformers`
 
-Beside them lie, where they are known, `discretizer.npz` and `source.json`: see `trajectory/datasets/recovery.py`.
+Beside them lie, where they are known, `discretizer.npz` and `source.json`: see `recovery.py`.
 """
 import pickle
 import re
@@ -19,9 +19,8 @@ from pathlib import Path
 
 import torch
 
-from trajectory.datasets.discretization import QuantileDiscretizer, load_discretizer
-from trajectory.storage.config import Config, class_name
-from trajectory.storage.huggingface import (
+from trajectory.algorithms.trajectory_transformer.building import build_model
+from trajectory.algorithms.trajectory_transformer.huggingface import (
     EXTRA,
     MODEL_TYPE,
     check_has_a_port,
@@ -31,19 +30,19 @@ from trajectory.storage.huggingface import (
     to_huggingface_config,
     to_huggingface_names,
 )
+from trajectory.datasets.discretization import QuantileDiscretizer, load_discretizer
+from trajectory.storage.config import Config, class_name, load_config
 from trajectory.storage.limits import check_data_settings
-from trajectory.storage.serialization import (
-    build_model,
+from trajectory.storage.weights import (
     check_weights,
-    load_model,
-    mkdir,
-    read_json,
+    get_latest_epoch,
+    how_to_get_a_model,
+    list_epochs,
     read_weights,
     save_state,
-    write_atomically,
-    write_json,
 )
 from trajectory.utils.errors import InputError
+from trajectory.utils.files import describe_contents, mkdir, read_json, write_atomically, write_json
 
 VERSION = 1
 FILES = ('config.json', 'model.safetensors', 'pytorch_model.bin', 'discretizer.npz', 'source.json')
@@ -58,7 +57,6 @@ class TrainedModel:
     epoch       : that its weights are from; None where nobody says
     data        : the recipe of the data set it learned from, or None
     discretizer : what its tokens mean, or None
-    weights     : the file that its weights are from, or None
     source      : environment, physics, data_source, mean_return and more of the data, or None
     """
 
@@ -67,7 +65,6 @@ class TrainedModel:
     data: Config | None = None
     discretizer: QuantileDiscretizer | None = None
     source: dict | None = None
-    weights: Path | None = None
 
     @property
     def discount(self) -> float:
@@ -93,7 +90,7 @@ class TrainedModel:
         source = read_source(source) if source.exists() else None
         if discretizer is not None and source is not None:
             check_pair(discretizer, source, edges)
-        return cls(model, epoch, read_data_recipe(folder), discretizer, source, find_weights(folder, epoch))
+        return cls(model, epoch, read_data_recipe(folder), discretizer, source)
 
     def save_pretrained(self, folder) -> Path:
         """Write a folder of the format `pretrained`; it appears whole or not at all."""
@@ -114,6 +111,38 @@ class TrainedModel:
         return str(address)
 
 # --------------------------------- reading -------------------------------- #
+
+def load_model(*loadpath, epoch='latest', device='cpu', flag='--gpt_epoch'):
+    """Build the model of a run and give it the weights it had after `epoch` epochs.
+
+    The folder may also be one that `save_pretrained` wrote, or Hugging Face's, as above.
+
+    flag    : with which the user chose the epoch
+    returns : the model, in evaluation mode on `device`, and the epoch
+    """
+    folder = Path(*loadpath)
+    recipe = next((folder / f'model_config.{ending}' for ending in ('json', 'pkl')
+                   if (folder / f'model_config.{ending}').exists()), None)
+    if recipe is None and (folder / 'config.json').exists():
+        from trajectory.algorithms.trajectory_transformer.pretrained import (
+            load_pretrained_model,  # which reads its files with the functions here
+        )
+
+        return load_pretrained_model(folder, epoch, device)
+    if recipe is None:
+        raise InputError(f'{folder} holds no model_config.json. {describe_contents(folder)}'
+                         f'{how_to_get_a_model(loadpath)}')
+    if epoch in ('latest', None):
+        epoch = get_latest_epoch(folder) if list_epochs(folder) else get_latest_epoch(*loadpath)
+    elif epoch not in list_epochs(folder):
+        present = ', '.join(map(str, list_epochs(folder))) or 'none'
+        raise InputError(
+            f'{folder} holds no state_{epoch}.pt; the epochs there are: {present}.\n'
+            f'  Pass one of them with {flag}, or {flag} latest.'
+        )
+    path = folder / f'state_{epoch}.pt'
+    return build_model(load_config(recipe), recipe, read_weights(path), path).to(device), epoch
+
 
 def load_pretrained_model(folder: Path, epoch, device):
     """As `load_model`, of a folder whose config.json is ours or Hugging Face's."""
@@ -155,12 +184,6 @@ def read_source(path: Path) -> dict:
         raise InputError(f'{path} says nothing of {", ".join(sorted(wrong))}, or not what it should.\n'
                          '  Restore it from where the run was trained; or delete it, to make it anew from the data.')
     return source
-
-
-def find_weights(folder: Path, epoch) -> Path | None:
-    """The file that holds a folder's weights of an epoch."""
-    names = (f'state_{epoch}.pt', 'model.safetensors', 'pytorch_model.bin')
-    return next((folder / name for name in names if (folder / name).exists()), None)
 
 
 def check_pair(discretizer: QuantileDiscretizer, source: dict, path) -> None:

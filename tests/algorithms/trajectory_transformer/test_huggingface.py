@@ -6,14 +6,14 @@ import pytest
 import torch
 
 from tests.support import GOLDEN, golden, make_gpt, state_of
-from trajectory.storage.huggingface import (
+from trajectory.algorithms.trajectory_transformer.huggingface import (
     check_port_reads,
     from_huggingface_names,
     from_transformers,
     to_huggingface_names,
     to_transformers,
 )
-from trajectory.storage.pretrained import save_as
+from trajectory.algorithms.trajectory_transformer.pretrained import save_as
 from trajectory.utils import InputError, TrainedModel
 
 REFERENCE = GOLDEN / 'reference_run'
