@@ -1,4 +1,4 @@
-"""Draw the learning curve of a training run: its loss, and the learning rate below.
+"""Draw the learning curve of a training run: its loss, or what it logs in place of one, and the learning rate below.
 
     python plotting/curve.py logs/hopper-medium-v2/gpt/azure [--savepath learning_curve.png]
 
@@ -7,6 +7,7 @@ killed while it wrote its last line, is drawn as far as it went.
 """
 import json
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from math import nan
 from pathlib import Path
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -14,8 +15,11 @@ from matplotlib.figure import Figure
 
 from plotting.pictures import save_picture
 from trajectory.utils.errors import InputError
+from trajectory.utils.files import check_regular
 
-REQUIRED = ('epoch', 'step', 'tokens', 'loss', 'learning_rate')
+REQUIRED = ('epoch', 'step')
+ASIDE = {*REQUIRED, 'tokens', 'learning_rate', 'tokens_per_second', 'updates_per_second'}
+LARGEST = 1e300     # numbers beyond it cannot be drawn
 LOSS_COLOR, HELDOUT_COLOR, RATE_COLOR = '#3a6db5', '#d9822b', '#767d88'
 INK, FAINT_INK, SPINE, GRID = '#2b2f36', '#767d88', '#b8bec7', '#e6e8eb'
 
@@ -27,6 +31,7 @@ def read_metrics(path: str | Path) -> list[dict]:
     """
     path = Path(path)
     try:
+        check_regular(path)
         lines = path.read_text(encoding='utf-8', errors='replace').splitlines()
     except OSError as error:
         raise InputError(f'cannot read {path}: {error.strerror}.\n'
@@ -35,22 +40,39 @@ def read_metrics(path: str | Path) -> list[dict]:
     for number, line in enumerate(lines, start=1):
         try:
             record = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             if number == len(lines):    # the run was killed while it wrote
                 break
-            raise InputError(f'line {number} of {path} is not valid JSON: {error}.\n'
+            reason = 'nested too deeply' if isinstance(error, RecursionError) else error
+            raise InputError(f'line {number} of {path} is not valid JSON: {reason}.\n'
                              '  Delete the line.') from error
         record = record if isinstance(record, dict) else {}
-        missing = [key for key in REQUIRED if not isinstance(record.get(key), (int, float))]
-        if missing:
-            raise InputError(f'line {number} of {path} has no number for {", ".join(missing)}.\n'
+        missing = [key for key in REQUIRED if not is_drawable(record.get(key))]
+        if missing or not (name := main_number(record)):
+            raise InputError(f'line {number} of {path} has no number for {", ".join(missing) or "the loss"}.\n'
                              '  Delete the line.')
+        wrong = [key for key in (name, 'heldout_loss', 'learning_rate', 'tokens')
+                 if record.get(key) is not None and not is_drawable(record[key])]
+        if wrong:
+            raise InputError(f'line {number} of {path}: {wrong[0]} is {str(record[wrong[0]])[:60]}, expected a number '
+                             f'below {LARGEST:g}.\n  Delete the line.')
         while metrics and metrics[-1]['step'] >= record['step']:
             metrics.pop()
         metrics.append(record)
     if not metrics:
         raise InputError(f'{path} holds no metrics yet.\n  Wait for the first line, or train again.')
     return metrics
+
+
+def is_drawable(value) -> bool:
+    """Whether a value is a number that has a place in a picture, or none (NaN)."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and not abs(value) > LARGEST
+
+
+def main_number(record: dict) -> str | None:
+    """The name of the number that tells how well a run learns: its loss, or the first that it logs."""
+    names = [name for name, value in record.items() if name not in ASIDE and isinstance(value, (int, float))]
+    return 'loss' if 'loss' in record else next(iter(names), None)
 
 
 def draw_learning_curve(metrics_path: str | Path, savepath: str | Path) -> None:
@@ -62,14 +84,16 @@ def draw_learning_curve(metrics_path: str | Path, savepath: str | Path) -> None:
     FigureCanvasAgg(figure)
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
     plot_run(top, bottom, metrics)
-    dress(top, bottom)
+    dress(top, bottom, main_number(last))
     if len(top.lines) > 1:
         top.legend(frameon=False, labelcolor=INK)
 
     run = '/'.join(Path(metrics_path).absolute().parent.parts[-3:])     # <dataset>/<exp_name>
     top.set_title(run, loc='left', color=INK, fontweight='bold', pad=22, parse_math=False)
-    top.text(0, 1.03, f'epoch {round(last["epoch"], 2):,g}   {last["step"]:,} updates   {last["tokens"]:,} tokens   '
-             f'loss {last["loss"]:.3f}', transform=top.transAxes, color=FAINT_INK, fontsize=8.5)
+    tokens = f'{last["tokens"]:,} tokens   ' if 'tokens' in last else ''
+    name = main_number(last)
+    words = f'epoch {round(last["epoch"], 2):,g}   {last["step"]:,} updates   {tokens}{name} {last[name]:.3f}'
+    top.text(0, 1.03, words, transform=top.transAxes, color=FAINT_INK, fontsize=8.5)
 
     save_picture(figure, savepath, dpi=160)
 
@@ -78,20 +102,22 @@ def plot_run(top, bottom, metrics: list[dict], color=LOSS_COLOR, heldout_color=H
     """Plot a run's losses into the upper axes, the held-out one with points, and its learning rate into the lower."""
     steps = [record['step'] for record in metrics]
     marker = 'o' if len(steps) == 1 else None
-    top.plot(steps, [record['loss'] for record in metrics], color=color, linewidth=1.4, marker=marker,
+    name = main_number(metrics[-1])
+    top.plot(steps, [record.get(name, nan) for record in metrics], color=color, linewidth=1.4, marker=marker,
              label='training')
     heldout = [(record['step'], record['heldout_loss']) for record in metrics
                if record.get('heldout_loss') is not None]
     if heldout:
         top.plot(*zip(*heldout, strict=True), color=heldout_color, linewidth=1.4, marker='o', markersize=4,
                  label='held out')
-    bottom.plot(steps, [record['learning_rate'] for record in metrics], color=rate_color, linewidth=1.4,
-                marker=marker)
+    if any('learning_rate' in record for record in metrics):
+        bottom.plot(steps, [record.get('learning_rate', nan) for record in metrics], color=rate_color, linewidth=1.4,
+                    marker=marker)
 
 
-def dress(top, bottom) -> None:
+def dress(top, bottom, name: str = 'loss') -> None:
     """Name the axes, and take away what no reader needs."""
-    top.set_ylabel('loss', color=FAINT_INK)
+    top.set_ylabel(name.replace('_', ' '), color=FAINT_INK)
     bottom.set_ylabel('learning rate', color=FAINT_INK)
     bottom.set_xlabel('updates', color=FAINT_INK)
     bottom.set_ylim(bottom=0)

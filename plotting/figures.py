@@ -30,26 +30,36 @@ assert {TT_COLOR, OURS_COLOR} <= VARIABLES.keys()
 
 
 def draw_learning_curves(name: str, trainings) -> Markup | None:
-    """The losses and learning rates of runs, each in its colour; None where no run has any.
+    """The losses and learning rates of runs, each in its colour, a picture for each method; None where there are none.
 
     trainings : `runs.Training`s
     """
-    if not any(run.metrics for run in trainings):
-        return None
-    figure = Figure(figsize=(WIDTH, 3.9), layout='constrained')
-    top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
+    methods = {}
     for n, run in enumerate(trainings):
         if run.metrics:
-            before = len(top.lines)
-            plot_run(top, bottom, run.metrics, *3 * [color_of(n)])
-            for line in [top.lines[before], bottom.lines[-1]]:
-                line.set_linestyle(style_of(n))
-            for heldout in top.lines[before + 1:]:
-                heldout.set(linewidth=0.7, markersize=4.5, markerfacecolor='none')
-    dress(top, bottom)
+            algorithm = str(run.settings.get('algorithm') or 'trajectory_transformer')
+            methods.setdefault((algorithm, main_number(run.metrics[-1])), []).append((n, run))
+    pictures = [_draw_curves(name if k == 0 else f'{name}-{k}', members, number)
+                for k, ((_, number), members) in enumerate(methods.items())]
+    return Markup().join(pictures) if pictures else None
+
+
+def _draw_curves(name, members, number):
+    """The curves of runs that log the same number.    members : pairs (n, run), the n-th of the dataset's runs"""
+    figure = Figure(figsize=(WIDTH, 3.9), layout='constrained')
+    top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
+    for n, run in members:
+        before, before_rate = len(top.lines), len(bottom.lines)
+        plot_run(top, bottom, run.metrics, *3 * [color_of(n)])
+        for line in [top.lines[before], *bottom.lines[before_rate:]]:
+            line.set_linestyle(style_of(n))
+        for heldout in top.lines[before + 1:]:
+            heldout.set(linewidth=0.7, markersize=4.5, markerfacecolor='none')
+    dress(top, bottom, number)
     bottom.locator_params(axis='x', nbins=6)
-    names = ', '.join(run.name for run in trainings if run.metrics)
-    return to_svg(figure, name, f'Loss and learning rate over the updates of {names}')
+    names = ', '.join(run.name for _, run in members)
+    words = number.replace('_', ' ').capitalize()
+    return to_svg(figure, name, f'{words} and learning rate over the updates of {names}')
 
 
 def draw_returns(name: str, experiments: list[Experiment], source: dict) -> Markup:

@@ -14,7 +14,7 @@ from plotting import scores
 from plotting.pictures import save_picture
 from plotting.read_results import choose_comparable, load_results
 from plotting.scores import BUFFERS, SETTINGS_WITHOUT_ANT, UNIFORM
-from plotting.table import BUFFER_NAMES, ENVIRONMENT_NAMES, OURS, add_ours
+from plotting.table import BUFFER_NAMES, ENVIRONMENT_NAMES, OURS, add_ours, settings_of_tt
 from trajectory.utils.errors import InputError
 
 ALGORITHMS = ('BC', 'MBOP', 'MOPO', 'BRAC', 'CQL', 'DT')
@@ -75,7 +75,7 @@ def read_ours(logs, exp_name) -> tuple[dict, tuple]:
     chosen, left_out = choose_comparable(load_results(logs, exp_name=exp_name))
     for experiment, reason in left_out:
         print(f'left out: {experiment.dataset} {experiment.exp_name}: {reason} ({experiment.provenance})')
-    settings = tuple(setting for setting in SETTINGS_WITHOUT_ANT if setting in chosen)
+    settings = tuple(setting for setting in SETTINGS_WITHOUT_ANT if setting in settings_of_tt(chosen))
     if not settings:
         raise InputError(f"{logs} holds nothing to set beside the published scores, which are of D4RL's data "
                          "sets of HalfCheetah, Hopper and Walker2d, planned in D4RL's physics.\n"

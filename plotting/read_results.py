@@ -2,8 +2,9 @@
 
     python plotting/read_results.py [LOGS] [--dataset hopper-medium-v2] [--exp_name 'plans/defaults/*']
 
-An experiment is the folder `<logbase>/<dataset>/plans/…` that holds numbered folders, one `rollout.json` in
-each. Rollouts from different environments, physics or data sources are never averaged together.
+An experiment is the folder `<logbase>/<dataset>/plans/…`, or `…/evaluations/…`, that holds numbered folders, one
+`rollout.json` in each. Rollouts of different models, settings, environments, physics or data sources are never
+averaged together. The standard error is the sample's deviation (n − 1) over √n.
 """
 import json
 import math
@@ -11,7 +12,7 @@ import re
 import statistics
 import sys
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -21,6 +22,7 @@ from trajectory.utils.errors import InputError
 
 UNKNOWN = 'unknown'
 REQUIRED = ('score', 'return', 'step', 'term', 'gpt_epoch')
+ROOTS = ('plans', 'evaluations')    # folders of results
 PROVENANCE = ('environment', 'physics', 'data_source')  # absent from the reference implementation's files
 D4RL_SOURCE = re.compile(r'd4rl($|[\s:,(])|https?://rail\.eecs\.berkeley\.edu/', re.IGNORECASE)
 EPISODE_STEPS = 1000    # of the paper's data sets, unless the robot falls
@@ -28,7 +30,7 @@ EPISODE_STEPS = 1000    # of the paper's data sets, unless the robot falls
 
 @dataclass(frozen=True)
 class Experiment:
-    """Rollouts that may be averaged: one folder, one environment, one physics, one source of data."""
+    """Rollouts that may be averaged: one folder, environment, physics, source of data, and one model and settings."""
 
     dataset: str
     exp_name: str       # the folder beneath the data set's, `plans/defaults/freq1_H15_beam128`
@@ -36,6 +38,8 @@ class Experiment:
     physics: str
     data_source: str
     rollouts: tuple     # of what `load_result` returns
+    algorithm: str = 'trajectory_transformer'
+    identity: str = UNKNOWN     # of the model and the settings
 
     @property
     def returns(self) -> list[float]:
@@ -79,11 +83,13 @@ def load_result(path: str | Path) -> dict:
             raise InputError(f'{path}: {key} is {result[key]!r}, expected a finite number.\n'
                              '  Delete it, or plan again.')
     provenance = {key: ' '.join(str(result.get(key) or UNKNOWN).split()) for key in PROVENANCE}
-    return {**result, **provenance, 'seed': result.get('seed')}
+    made_by = {'algorithm': str(result.get('algorithm') or 'trajectory_transformer'),
+               'identity': str(result.get('identity') or UNKNOWN)}
+    return {**result, **provenance, **made_by, 'seed': result.get('seed')}
 
 
 def load_results(logbase='logs', dataset: str | None = None, exp_name: str | None = None) -> list[Experiment]:
-    """Read every `<logbase>/<dataset>/plans/**/rollout.json`, and group them into experiments.
+    """Read every `<logbase>/<dataset>/{plans,evaluations}/**/rollout.json`, and group them into experiments.
 
     exp_name : pattern for the names of experiments, such as `plans/defaults/*`
     """
@@ -91,7 +97,7 @@ def load_results(logbase='logs', dataset: str | None = None, exp_name: str | Non
     folder = logbase / dataset if dataset else logbase
     found = []
     seen = set()
-    for path in sorted(folder.glob('**/plans/**/rollout.json')):
+    for path in sorted(path for root in ROOTS for path in folder.glob(f'**/{root}/**/rollout.json')):
         place, experiment = locate(path, logbase)
         seen.add(experiment)
         if exp_name is None or fnmatchcase(experiment, exp_name):
@@ -112,15 +118,15 @@ def group_rollouts(found: list[tuple[str, str, dict]]) -> list[Experiment]:
     """Put together what may be averaged.    found : data set and experiment as `locate` tells them, and the rollout"""
     groups = defaultdict(list)
     for place, experiment, rollout in found:
-        provenance = (rollout[key] for key in PROVENANCE)
+        provenance = (rollout.get(key, UNKNOWN) for key in (*PROVENANCE, 'algorithm', 'identity'))
         groups[(str(rollout.get('dataset') or place), experiment, *provenance)].append(rollout)
-    return [Experiment(*key, rollouts=tuple(groups[key])) for key in sorted(groups)]
+    return [Experiment(*key[:5], tuple(groups[key]), *key[5:]) for key in sorted(groups)]
 
 
 def locate(path: Path, logbase: Path) -> tuple[str, str]:
     """The data set and the experiment that a rollout's place tells."""
     parts = path.parent.relative_to(logbase).parts
-    depth = parts.index('plans')
+    depth = next(n for n, part in enumerate(parts) if part in ROOTS)
     dataset = '/'.join(parts[:depth]) or logbase.resolve().name
     if parts[-1].isdecimal():
         parts = parts[:-1]
@@ -143,7 +149,7 @@ def mean_and_error(numbers: list[float]) -> tuple[float | None, float | None]:
 def choose_comparable(experiments: list[Experiment]) -> tuple[dict, list]:
     """Sort out what may stand beside the published scores: D4RL's data, planned in D4RL's physics.
 
-    returns : {(buffer, environment): experiment}, [(experiment left out, why)]
+    returns : {(buffer, environment, algorithm): experiment}, [(experiment left out, why)]
     """
     chosen, left_out = {}, []
     for experiment in experiments:
@@ -152,7 +158,7 @@ def choose_comparable(experiments: list[Experiment]) -> tuple[dict, list]:
             left_out.append((experiment, reason))
             continue
         environment, buffer = experiment.dataset.removesuffix('-v2').split('-', 1)
-        rival = chosen.setdefault((buffer, environment), experiment)
+        rival = chosen.setdefault((buffer, environment, experiment.algorithm), experiment)
         if rival is not experiment:
             raise InputError(f'{experiment.dataset} has several experiments, which must not be averaged: '
                              f'{rival.exp_name} ({rival.provenance}), '
@@ -197,6 +203,9 @@ def format_experiments(experiments: list[Experiment]) -> str:
         lines.append('  '.join(cells).rstrip())
     for experiment in experiments:
         lines += warnings_about(experiment)
+    mixed = Counter((experiment.dataset, experiment.exp_name) for experiment in experiments)
+    lines += [f'{dataset} {exp_name}: {n} lines, because its rollouts are of different models, settings or data'
+              for (dataset, exp_name), n in mixed.items() if n > 1]
     return '\n'.join(lines)
 
 
@@ -229,6 +238,7 @@ def main(argv=None):
     args = parser.parse_args(argv)
     try:
         print(format_experiments(load_results(args.logs or args.logbase, args.dataset, args.exp_name)))
+        print('± is the standard error of the mean: the deviation of the sample (n - 1) over the root of n')
     except InputError as error:
         parser.exit(2, f'{parser.prog}: error: {error}\n')
 

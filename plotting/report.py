@@ -150,11 +150,13 @@ def group_failures(runs: list[Run]) -> list[tuple[list[Run], str]]:
 def choose_for_table(plans: list[Plans]) -> tuple[dict, list[tuple[Experiment, str]]]:
     """What may stand beside the published scores, as `choose_comparable` has it, and unambiguous."""
     experiments = [one.experiment for one in plans]
-    rivals = Counter(experiment.dataset for experiment in experiments if why_not_comparable(experiment) is None)
-    alone = [experiment for experiment in experiments if rivals[experiment.dataset] <= 1]
-    chosen, left_out = choose_comparable(alone)
-    left_out += [(experiment, why_not_comparable(experiment) or 'one of several; choose with --exp_name')
-                 for experiment in experiments if rivals[experiment.dataset] > 1]
+    def place(experiment):
+        return experiment.dataset, experiment.algorithm
+
+    rivals = Counter(map(place, (one for one in experiments if why_not_comparable(one) is None)))
+    chosen, left_out = choose_comparable([one for one in experiments if rivals[place(one)] <= 1])
+    left_out += [(one, why_not_comparable(one) or 'one of several; choose with --exp_name')
+                 for one in experiments if rivals[place(one)] > 1]
     return chosen, sorted(left_out, key=lambda pair: (pair[0].dataset, pair[0].exp_name))
 
 
@@ -162,11 +164,13 @@ def compare_with_published(plans: list[Plans]) -> dict:
     """The paper's table and chart, with ours where there is something to compare."""
     chosen, left_out = choose_for_table(plans)
     means, errors = table.add_ours(chosen)
-    algorithms = (*table.ALGORITHMS, table.OURS) if chosen else table.ALGORITHMS
-    covered = tuple(setting for setting in scores.SETTINGS_WITHOUT_ANT if setting in chosen)
+    algorithms = (*table.ALGORITHMS, *table.our_columns(chosen)) if chosen else table.ALGORITHMS
+    of_tt = table.settings_of_tt(chosen)
+    covered = tuple(setting for setting in scores.SETTINGS_WITHOUT_ANT if setting in of_tt)
     settings = covered or scores.SETTINGS_WITHOUT_ANT
     return {
-        'chosen': chosen, 'left_out': left_out, 'algorithms': algorithms, 'means': means, 'errors': errors,
+        'chosen': chosen, 'left_out': left_out, 'ours': table.our_columns(chosen), 'algorithms': algorithms,
+        'means': means, 'errors': errors,
         'bars': figures.draw_averages('averages', average_all(means, settings)),
         'averaged': describe_settings(settings),
         'latex': f'{table.format_table(algorithms, means, errors)}\n{table.describe_ours(chosen, left_out)}',

@@ -10,8 +10,7 @@ from datetime import datetime
 from pathlib import Path
 
 from plotting.curve import read_metrics
-from plotting.read_results import is_number, load_result
-from trajectory.training.trainer import count_epochs
+from plotting.read_results import ROOTS, is_number, load_result
 from trajectory.utils.errors import InputError
 from trajectory.utils.files import read_json
 
@@ -21,7 +20,7 @@ MARKS = ('args.json', 'rollout.json', 'metrics.jsonl', 'model_config.json', 'mod
 WEIGHTS = re.compile(r'state_(\d+)\.pt')
 PLAN_VIDEO = re.compile(r'(\d+)_plan\.(mp4|png)')      # mazes are drawn as pictures
 ROLLOUT_VIDEOS = ('rollout.mp4', 'rollout.png')
-USUAL = {'gpt', 'plans'}     # how the names of runs begin, unless others are given
+USUAL = {'gpt', *ROOTS}     # how the names of runs begin, unless others are given
 NOT_RUNS = ('tensorboard', 'wandb')
 LOG_TAIL = 2 ** 16      # bytes of a sweep.log that are read
 
@@ -90,7 +89,7 @@ def find_runs(logbase: str | Path) -> tuple[list[Training], list[Episode]]:
         subfolders[:] = [name for name in subfolders if name not in NOT_RUNS and not name.startswith('.')]
         files = {name for name in files if not name.startswith('.') and (folder / name).is_file()}    # whole ones
         parts = folder.relative_to(logbase).parts
-        is_plan = 'plans' in parts
+        is_plan = any(root in parts for root in ROOTS)
         left_empty = not USUAL.isdisjoint(parts[:-1]) and not files and not subfolders
         if left_empty or any(is_mark(name, is_plan) for name in files):
             kind, found = (read_episode, episodes) if is_plan else (read_training, trainings)
@@ -168,8 +167,8 @@ def epochs_asked(folder: Path, settings: dict) -> int | None:
     try:
         windows = (read_json(folder / 'trainer_config.json')['settings']['warmup_tokens']
                    // read_json(folder / 'model_config.json')['settings']['block_size'])     # it warms up for one epoch
-        return count_epochs(windows, None, settings['n_epochs_ref'])
-    except (InputError, KeyError, TypeError, ZeroDivisionError):
+        return int(1e6 / windows * settings['n_epochs_ref'])
+    except (InputError, KeyError, TypeError, ZeroDivisionError, ValueError, OverflowError):
         return None
 
 

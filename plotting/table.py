@@ -5,6 +5,7 @@
 Our column holds what is comparable: D4RL's data sets, planned in D4RL's physics. What is left out of it is
 named in comments beneath the table, and so is where each of its numbers comes from.
 """
+import re
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from copy import deepcopy
 
@@ -15,6 +16,8 @@ from trajectory.utils.errors import InputError
 
 ALGORITHMS = ('BC', 'MBOP', 'BRAC', 'CQL', 'DT', 'TT')
 OURS = 'TT (rerun)'
+LINE_BREAKS = re.compile(r'[\x00-\x1f\x7f-\x9f\u2028\u2029]+')      # what could end a comment of LaTeX
+RERUNS = {'trajectory_transformer': OURS, 'decision_transformer': 'DT (rerun)', 'behavior_cloning': 'BC (rerun)'}
 
 BUFFER_NAMES = {'medium-expert': 'Medium-Expert', 'medium': 'Medium', 'medium-replay': 'Medium-Replay'}
 ENVIRONMENT_NAMES = {'halfcheetah': 'HalfCheetah', 'hopper': 'Hopper', 'walker2d': 'Walker2d', 'ant': 'Ant'}
@@ -93,23 +96,40 @@ def format_table(algorithms=ALGORITHMS, means=scores.means, errors=scores.errors
 def add_ours(chosen: dict) -> tuple[dict, dict]:
     """Return the published means and errors, with ours beside them.
 
-    chosen : {(buffer, environment): experiment}
+    chosen : {(buffer, environment, algorithm): experiment}
     """
     means, errors = deepcopy(scores.means), deepcopy(scores.errors)
-    for (buffer, environment), experiment in chosen.items():
+    for (buffer, environment, algorithm), experiment in chosen.items():
         mean, error = mean_and_error(experiment.scores)
-        means[buffer][environment][OURS] = mean
+        means[buffer][environment][name_of(algorithm)] = mean
         if error is not None:
-            errors[buffer][environment][OURS] = error
+            errors[buffer][environment][name_of(algorithm)] = error
     return means, errors
+
+
+def name_of(algorithm: str) -> str:
+    """The heading of our column of an algorithm."""
+    return RERUNS.get(algorithm, f'{algorithm} (rerun)')
+
+
+def settings_of_tt(chosen: dict) -> set[tuple[str, str]]:
+    """The (buffer, environment) of our results of TT."""
+    return {(buffer, environment) for buffer, environment, algorithm in chosen if name_of(algorithm) == OURS}
+
+
+def our_columns(chosen: dict) -> list[str]:
+    """The headings of our columns, TT's first."""
+    names = {name_of(algorithm) for _, _, algorithm in chosen} | {OURS}
+    return sorted(names, key=lambda name: [*RERUNS.values(), name].index(name))
 
 
 def describe_ours(chosen: dict, left_out: list) -> str:
     """Write the comments beneath the table: what our column shows, and what it does not."""
-    lines = [f'{OURS}: mean and standard error of 100 x score']
+    lines = [f'{", ".join(our_columns(chosen))}: mean and standard error (n - 1) of 100 x score']
     for experiment in chosen.values():
         n = len(experiment.rollouts)
-        lines.append(f'  {experiment.dataset} {experiment.exp_name}: n = {n}, {experiment.provenance}')
+        lines.append(f'  {experiment.dataset} {experiment.exp_name}: {name_of(experiment.algorithm)}, n = {n}, '
+                     f'{experiment.provenance}')
         lines += [f'  beware: {warning}' for warning in warnings_about(experiment)]
     if not chosen:
         lines.append('  nothing comparable was found')
@@ -117,7 +137,7 @@ def describe_ours(chosen: dict, left_out: list) -> str:
         lines.append('Left out, because not comparable with the published scores:')
     for experiment, reason in left_out:
         lines.append(f'  {experiment.dataset} {experiment.exp_name}: {reason} ({experiment.provenance})')
-    return '\n'.join(f'% {line}' for line in lines)
+    return '\n'.join(f'% {LINE_BREAKS.sub(" ", line)}' for line in lines)
 
 
 def main(argv=None):
@@ -132,7 +152,7 @@ def main(argv=None):
         chosen, left_out = choose_comparable(load_results(args.results, exp_name=args.exp_name))
     except InputError as error:
         parser.exit(2, f'{parser.prog}: error: {error}\n')
-    print(format_table((*ALGORITHMS, OURS), *add_ours(chosen)))
+    print(format_table((*ALGORITHMS, *our_columns(chosen)), *add_ours(chosen)))
     print(describe_ours(chosen, left_out))
 
 

@@ -60,7 +60,7 @@ class Parser(utils.Flags):
 def main(args):
     # ------------------------------- setup -------------------------------- #
     check(args)
-    from trajectory.environments.offline import make_environment
+    from trajectory.environments.making import make_environment
 
     walking = is_maze(args.robot)
     env = make_environment(args.robot, 'stock') if walking else make_environment(f'{ROBOTS[args.robot]}-v4',
@@ -155,7 +155,7 @@ def train(args, env, folder):
     from stable_baselines3.common.evaluation import evaluate_policy
     from stable_baselines3.common.monitor import Monitor
 
-    from trajectory.environments.offline import make_environment
+    from trajectory.environments.making import make_environment
 
     kind = getattr(stable_baselines3, args.agent)
     rows = folder / 'evaluations.json'

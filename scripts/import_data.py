@@ -28,7 +28,7 @@ from trajectory.datasets import get_preprocess_fn
 from trajectory.datasets.hdf5 import write_episodes
 from trajectory.datasets.importing import import_episodes
 from trajectory.datasets.sequence import check_widths
-from trajectory.environments.offline import make_environment
+from trajectory.environments.making import make_environment
 from trajectory.utils.errors import InputError
 
 

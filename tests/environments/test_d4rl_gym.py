@@ -8,7 +8,7 @@ import pytest
 from trajectory.datasets import load_environment
 from trajectory.datasets.hdf5 import write_episodes
 from trajectory.environments.d4rl_gym import make_d4rl_environment
-from trajectory.environments.offline import make_environment
+from trajectory.environments.making import make_environment
 from trajectory.rendering.renderers import make_renderer
 from trajectory.utils.errors import InputError
 

@@ -2,7 +2,8 @@
 import numpy as np
 import pytest
 
-from trajectory.environments.offline import D4RL_ANT_DIM, MAX_EPISODE_STEPS, make_environment
+from trajectory.environments.making import MAX_EPISODE_STEPS, make_environment
+from trajectory.environments.offline import D4RL_ANT_DIM
 from trajectory.utils.errors import InputError
 
 

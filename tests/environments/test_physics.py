@@ -5,7 +5,8 @@ import pytest
 
 from tests.support import golden
 from trajectory.environments.catalogue import ROBOTS
-from trajectory.environments.offline import D4RL_ANT_DIM, make_environment
+from trajectory.environments.making import make_environment
+from trajectory.environments.offline import D4RL_ANT_DIM
 
 N_EPISODES = 4
 N_STEPS = 50

@@ -6,7 +6,7 @@ import pytest
 
 from trajectory.datasets import get_preprocess_fn, load_environment
 from trajectory.environments.catalogue import d4rl_catalogue, is_task
-from trajectory.environments.offline import make_environment
+from trajectory.environments.making import make_environment
 from trajectory.utils.errors import InputError
 
 pytest.importorskip('gymnasium_robotics', reason='needs gymnasium-robotics (pip install -e .[robotics])')

@@ -83,8 +83,11 @@ def test_a_resumed_run_forgets_what_lay_beyond_the_point_of_resuming(metrics_pat
     ('', 'holds no metrics yet'),
     ('{"epoch": 0, "st', 'holds no metrics yet'),
     (line(0) + '{"epoch": 0, "st\n' + line(1), 'line 2 of .* is not valid JSON'),
-    (line(0) + '{"epoch": 0, "step": 1, "tokens": 5}\n', 'line 2 of .* has no number for loss, learning'),
-    (line(0, loss='low'), 'line 1 of .* has no number for loss'),
+    (line(0) + '{"epoch": 0, "step": 1, "tokens": 5}\n', 'line 2 of .* has no number for the loss'),
+    (line(0, loss='low'), 'line 1 of .*: loss is low, expected a number'),
+    (line(0, loss=1.7e308), 'line 1 of .*: loss is 1.7e.308, expected a number'),
+    (line(0, heldout_loss={}), 'line 1 of .*: heldout_loss is {}, expected a number'),
+    (100_000 * '[' + '\n' + line(1), 'line 1 of .* is not valid JSON: nested too deeply'),
     ('7\n', 'line 1 of .* has no number for epoch, step'),
 ])
 def test_metrics_that_cannot_be_drawn_are_told_with_the_line(metrics_path, content, complaint):

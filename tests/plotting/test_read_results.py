@@ -135,7 +135,7 @@ def test_one_number_has_no_standard_error_and_none_has_no_mean():
 def test_d4rl_data_in_d4rl_physics_is_comparable(tmp_path, write_rollout, source):
     write_rollout(tmp_path / PLANS / '0', data_source=source)
     chosen, left_out = choose_comparable(load_results(tmp_path))
-    assert list(chosen) == [('medium', 'hopper')]
+    assert list(chosen) == [('medium', 'hopper', 'trajectory_transformer')]
     assert left_out == []
 
 
@@ -214,3 +214,29 @@ def run_command(folder, *flags):
     script = Path(__file__).parents[2] / 'plotting/read_results.py'
     return subprocess.run([sys.executable, script, *flags], cwd=folder, capture_output=True, text=True,
                           env={**os.environ, 'PYTHONIOENCODING': 'utf-8'}, check=False)
+
+
+def test_episodes_of_two_models_are_kept_apart_and_said_to_be(tmp_path, capsys):
+    for k in range(7):
+        folder = tmp_path / f'hopper-medium-v2/plans/x/{k}'
+        folder.mkdir(parents=True)
+        (folder / 'rollout.json').write_text(json.dumps({
+            'score': 0.5, 'return': 100 + k, 'step': 1000, 'term': False, 'gpt_epoch': 1, 'seed': k,
+            'identity': 'one' if k < 5 else 'two'}))
+    main([str(tmp_path)])
+    said = capsys.readouterr().out
+    assert '102.0 ± 0.7' in said
+    assert '105.5 ± 0.5' in said
+    assert 'hopper-medium-v2 plans/x: 2 lines, because its rollouts are of different models, settings or data' in said
+    assert 'the deviation of the sample (n - 1)' in said
+
+
+def test_evaluations_stand_beside_plans(tmp_path):
+    for root, algorithm in (('plans', 'trajectory_transformer'), ('evaluations', 'behavior_cloning')):
+        folder = tmp_path / f'hopper-medium-v2/{root}/x/0'
+        folder.mkdir(parents=True)
+        (folder / 'rollout.json').write_text(json.dumps({
+            'score': 0.5, 'return': 1, 'step': 1000, 'term': False, 'gpt_epoch': 1, 'algorithm': algorithm}))
+    found = load_results(tmp_path)
+    assert {(one.exp_name, one.algorithm) for one in found} == {
+        ('plans/x', 'trajectory_transformer'), ('evaluations/x', 'behavior_cloning')}

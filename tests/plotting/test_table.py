@@ -7,9 +7,12 @@ from pathlib import Path
 import pytest
 
 from plotting import scores
+from plotting.read_results import Experiment
 from plotting.table import (
     ALGORITHMS,
     OURS,
+    add_ours,
+    describe_ours,
     format_algorithm,
     format_algorithms,
     format_averages,
@@ -20,6 +23,7 @@ from plotting.table import (
     format_table,
     get_result,
     main,
+    our_columns,
 )
 
 DOCUMENT = r"""\documentclass{article}
@@ -97,7 +101,7 @@ def test_our_column_shows_mean_and_error_of_comparable_results(tmp_path, write_r
     ant = next(line for line in printed.splitlines() if line.startswith('Medium & Ant'))
     assert ant.endswith(r'& $90.0$ \\')
     assert r'& $78.9$ & $-$ \\' in printed
-    assert '%   hopper-medium-v2 plans/x: n = 3, environment Hopper-v4, physics d4rl, data' in printed
+    assert '%   hopper-medium-v2 plans/x: TT (rerun), n = 3, environment Hopper-v4, physics d4rl, data' in printed
     assert 'Left out' not in printed
     assert OURS not in scores.means['medium']['hopper']     # the published numbers stay as they are
 
@@ -138,3 +142,20 @@ def test_the_command_runs_as_a_script_and_ends_input_errors_with_code_2(tmp_path
     assert done.stdout == ''
     assert done.stderr.startswith('table.py: error: found no plans/**/rollout.json in nowhere')
     assert 'Traceback' not in done.stderr
+
+
+def test_no_name_ends_the_comment_that_it_stands_in():
+    experiment = Experiment('x\n\\input{|id}', 'plans/y\u2028\\input{|id}', 'e', 'd4rl', 'a\r\\input{|id}', ())
+    for line in describe_ours({}, [(experiment, 'why\x85\\input{|id}')]).splitlines():
+        assert line.startswith('% ')
+
+
+def test_each_method_has_a_column_of_its_own():
+    rollouts = tuple({'score': 0.5, 'return': 1, 'step': 1000, 'term': False, 'seed': k, 'gpt_epoch': 1}
+                     for k in range(3))
+    facts = ('hopper-medium-v2', 'x', 'Hopper-v4', 'd4rl', 'D4RL', rollouts)
+    chosen = {('medium', 'hopper', algorithm): Experiment(*facts, algorithm)
+              for algorithm in ('behavior_cloning', 'trajectory_transformer', 'decision_transformer', 'new')}
+    assert our_columns(chosen) == ['TT (rerun)', 'DT (rerun)', 'BC (rerun)', 'new (rerun)']
+    means, _ = add_ours(chosen)
+    assert means['medium']['hopper']['DT (rerun)'] == 50

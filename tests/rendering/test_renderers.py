@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from trajectory.datasets import load_environment
-from trajectory.environments.offline import make_environment
+from trajectory.environments.making import make_environment
 from trajectory.rendering.renderers import (
     DIM,
     RENDERERS,
@@ -24,7 +24,7 @@ ROBOTS = ('Hopper', 'HalfCheetah', 'Walker2d', 'Ant')
 CLIPPED = ('Hopper', 'Walker2d')    # their observations hold velocities between -10 and 10
 N_HIDDEN = {'Hopper': 1, 'HalfCheetah': 1, 'Walker2d': 1, 'Ant': 2}   # positions that observations leave out
 OPEN_A_RENDERER = (
-    'from trajectory.environments.offline import make_environment\n'   # imports MuJoCo before anyone draws
+    'from trajectory.environments.making import make_environment\n'   # imports MuJoCo before anyone draws
     'from trajectory.rendering.renderers import make_renderer\n'
     'env = make_environment("Hopper-v4", "stock")\n'
     'env.reset(seed=0)\n'

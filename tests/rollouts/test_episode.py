@@ -2,7 +2,7 @@
 import numpy as np
 import pytest
 
-from trajectory.environments.offline import make_environment
+from trajectory.environments.making import make_environment
 from trajectory.rollouts.episode import Episode
 from trajectory.utils.errors import InputError
 

@@ -50,7 +50,7 @@ def uninterrupted(recording, tmp_path_factory):
 def processes():
     """Starts processes that have imported everything already."""
     context = multiprocessing.get_context('forkserver')
-    context.set_forkserver_preload(['scripts.train', 'scripts.plan', 'trajectory.environments.offline', 'h5py'])
+    context.set_forkserver_preload(['scripts.train', 'scripts.plan', 'trajectory.environments.making', 'h5py'])
     return context
 
 

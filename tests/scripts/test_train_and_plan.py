@@ -15,7 +15,7 @@ from scripts import plan, train
 from trajectory import utils
 from trajectory.algorithms.trajectory_transformer import agent
 from trajectory.datasets.hdf5 import COLUMNS, write_episodes
-from trajectory.environments.offline import make_environment
+from trajectory.environments.making import make_environment
 from trajectory.search import search
 
 ROOT = Path(__file__).parents[2]

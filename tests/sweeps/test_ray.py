@@ -16,7 +16,7 @@ import pytest
 from plotting import report, table
 from plotting.read_results import load_results
 from trajectory.datasets.hdf5 import COLUMNS, write_episodes
-from trajectory.environments.offline import make_environment
+from trajectory.environments.making import make_environment
 
 pytest.importorskip('ray', reason='pip install -e .[ray]')
 

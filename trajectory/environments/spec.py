@@ -3,11 +3,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from trajectory.environments.catalogue import ROBOTS, is_task, reference_returns, widths_of
-from trajectory.utils.errors import InputError
-
-PHYSICS = ('d4rl', 'stock')
-D4RL_ROBOTS = tuple(f'{robot}-v4' for robot in ROBOTS.values())     # whose physics of MuJoCo 2.1.0 can be had
+from trajectory.environments.catalogue import is_task, reference_returns, widths_of
+from trajectory.environments.checks import check_physics, not_mujoco, unknown_environment
 
 
 @dataclass(frozen=True)
@@ -34,10 +31,8 @@ class EnvironmentSpec:
     def __post_init__(self):
         object.__setattr__(self, 'settings', MappingProxyType(dict(self.settings)))
         object.__setattr__(self, 'references', tuple(self.references) if self.references else None)
-        if self.physics not in PHYSICS:
-            raise InputError(f"unknown physics '{self.physics}' for {self.id}; there are: {', '.join(PHYSICS)}")
-        if self.physics == 'd4rl' and self.backend == 'mujoco' and self.id not in D4RL_ROBOTS:
-            raise InputError(f'{self.id} has no D4RL physics; {", ".join(D4RL_ROBOTS)} have')
+        if self.backend == 'mujoco':
+            check_physics(self.id, self.physics)
 
     def check(self) -> 'EnvironmentSpec':
         """Raise InputError where Gymnasium does not know the id; nothing is simulated."""
@@ -65,7 +60,7 @@ class EnvironmentSpec:
             from trajectory.environments.d4rl_gym import make_d4rl_environment
 
             return make_d4rl_environment(self.name or self.id)
-        from trajectory.environments.offline import make_environment  # which loads MuJoCo
+        from trajectory.environments.making import make_environment  # which loads MuJoCo
 
         env = make_environment(self.id, self.physics, self.name, settings=dict(self.settings),
                                references=self.references)
@@ -90,15 +85,3 @@ class EnvironmentSpec:
         """The environment that `source.json` describes.    name : of the dataset it is asked for"""
         return cls(record['environment'], record['physics'], name, record.get('environment_settings') or {},
                    record.get('reference_returns'), record.get('data_source'), backend)
-
-
-def unknown_environment(id: str, error: Exception) -> InputError:
-    """The error for an environment that cannot be made."""
-    return InputError(f"'{id}' is not an environment that Gymnasium can make here: {error}\n"
-                      '  Install what provides it, or correct metadata/env in the dataset.')
-
-
-def not_mujoco(id: str) -> InputError:
-    """The error for an environment whose state cannot be read."""
-    return InputError(f"'{id}' is no robot of MuJoCo's, whose state could be read.\n"
-                      '  Name one that is: Hopper-v4, say.')

@@ -31,6 +31,19 @@ def get_latest_epoch(*loadpath) -> int:
     return epochs[-1]
 
 
+def pick_epoch(folder: Path, epoch='latest', flag='--epoch') -> tuple[int, Path]:
+    """An epoch whose weights a folder holds, and their file.    flag : with which the user chose the epoch"""
+    if epoch in ('latest', None):
+        epoch = get_latest_epoch(folder)
+    elif epoch not in list_epochs(folder):
+        present = ', '.join(map(str, list_epochs(folder))) or 'none'
+        raise InputError(
+            f'{folder} holds no state_{epoch}.pt; the epochs there are: {present}.\n'
+            f'  Pass one of them with {flag}, or {flag} latest.'
+        )
+    return epoch, folder / f'state_{epoch}.pt'
+
+
 def load_tensors(path: Path):
     """What `save_tensors` wrote; nothing that the file may ask for is run, and its checksums are compared.
 

@@ -5,7 +5,7 @@ import secrets
 from pathlib import Path
 
 from trajectory.utils.errors import InputError
-from trajectory.utils.files import cannot_write, write_atomically
+from trajectory.utils.files import cannot_write, check_regular, write_atomically
 
 
 class Metrics:
@@ -108,13 +108,26 @@ def require_package(name: str):
 
 
 def _rows_up_to(path, step):
-    """The lines of the file up to a step; one that was cut while it was written is dropped."""
+    """The lines of the file up to a step; a last one that was cut while it was written is dropped."""
+    if not step or not path.exists():
+        return []
+    check_regular(path)
+    try:
+        lines = path.read_text(encoding='utf-8').splitlines(keepends=True)
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f'cannot read {path}: {error}.\n  Restore it, or delete it: the log then begins here.'
+                         ) from error
     kept = []
-    for line in path.read_text(encoding='utf-8').splitlines(keepends=True) if step and path.exists() else ():
+    for number, line in enumerate(lines, start=1):
         try:
-            if not line.endswith('\n') or json.loads(line)['step'] > step:
+            at = json.loads(line)['step']
+            is_late = at > step
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            if number == len(lines):
                 break
-        except (ValueError, KeyError, TypeError):
+            raise InputError(f'line {number} of {path} is no row of numbers with a step.\n'
+                             '  Delete the line, and give the same command again.') from error
+        if is_late or not line.endswith('\n'):
             break
         kept.append(line)
     return kept

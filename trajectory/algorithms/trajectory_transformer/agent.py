@@ -78,6 +78,8 @@ class PlanningAgent(Agent):
     def _plan(self, live):
         prefixes = [make_prefix(self.discretizer, self.contexts[k], self.observations[k],
                                 self.settings.prefix_context)[0] for k in live]
+        if self._n_actions == 0:
+            self._check_logits(prefixes[0])
         if self._goals is not None:
             plans = goal_plan(self.model, prefixes, self.settings.horizon, self.settings.beam_width, self._goals[live],
                               self.settings.max_context_transitions, n_threads=self.n_threads)
@@ -89,6 +91,13 @@ class PlanningAgent(Agent):
             self.stop_tokens[k] += int(stops.sum())
             self.plans[k] = self.discretizer.reconstruct(tokens)
             self._n_lasting[k] = int((stops.any(dim=1).cumsum(dim=0) == 0).sum())
+
+    def _check_logits(self, prefix):
+        goal = [] if self._goals is None else [self._goals[:1].to(self.model.pos_emb.device)]
+        logits = self.model(prefix[None].to(self.model.pos_emb.device)[:, -self.settings.fit(self.model):], *goal)[0]
+        if not torch.isfinite(logits).all():
+            raise InputError('the logits of the model are not finite: its weights are numbers, but too large ones.\n'
+                             '  Take an earlier epoch, or train again with a smaller --learning_rate.')
 
     def _read_goals(self, goals):
         """[ E x observation_dim ]  tokens of being at the goals, at rest."""

@@ -12,10 +12,10 @@ from trajectory.algorithms.trajectory_transformer.recovery import (
     describe_source,
     recover,
     save_beside,
-    spec_of,
     spec_of_model,
 )
 from trajectory.datasets import DiscretizedDataset, GoalDataset, find_source, get_preprocess_fn
+from trajectory.datasets.describe import spec_of
 from trajectory.models import GPT, ConditionalGPT
 from trajectory.search.settings import SearchSettings
 from trajectory.storage.config import Config

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import torch
 
-from trajectory.storage.config import class_name
+from trajectory.storage.config import Config, class_name
 from trajectory.storage.limits import check_model_settings
 from trajectory.utils.errors import InputError
 
@@ -44,3 +44,16 @@ def _check_model_class(config, path):
     if not hasattr(config._class, 'get_block_size'):
         raise InputError(f'{path} describes a {class_name(config._class)}, expected a model.\n'
                          '  Restore the file, or download it again.')
+
+
+def recipe_of(model) -> Config:
+    """The recipe that builds such a model."""
+    block = model.blocks[0]
+    return Config(
+        type(model), verbose=False, vocab_size=model.vocab_size, block_size=model.block_size,
+        n_layer=len(model.blocks), n_head=block.attn.n_head, n_embd=model.embedding_dim,
+        observation_dim=model.observation_dim, action_dim=model.action_dim, transition_dim=model.transition_dim,
+        action_weight=model.action_weight, reward_weight=model.reward_weight, value_weight=model.value_weight,
+        embd_pdrop=model.drop.p, resid_pdrop=block.attn.resid_drop.p, attn_pdrop=block.attn.attn_drop.p,
+        **({'share_head': True} if model.shares_head else {}),
+    )

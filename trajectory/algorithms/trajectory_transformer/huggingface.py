@@ -67,7 +67,7 @@ def from_huggingface_config(config: dict) -> Config:
 
 def to_transformers(model):
     """The same model as one of the installed `transformers`, in evaluation mode."""
-    from trajectory.algorithms.trajectory_transformer.pretrained import recipe_of
+    from trajectory.algorithms.trajectory_transformer.building import recipe_of
 
     settings = to_huggingface_config(recipe_of(model))
     port = _port()

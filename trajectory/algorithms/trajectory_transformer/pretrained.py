@@ -19,7 +19,7 @@ from pathlib import Path
 
 import torch
 
-from trajectory.algorithms.trajectory_transformer.building import build_model
+from trajectory.algorithms.trajectory_transformer.building import build_model, recipe_of
 from trajectory.algorithms.trajectory_transformer.huggingface import (
     EXTRA,
     MODEL_TYPE,
@@ -38,6 +38,7 @@ from trajectory.storage.weights import (
     get_latest_epoch,
     how_to_get_a_model,
     list_epochs,
+    pick_epoch,
     read_weights,
     save_state,
 )
@@ -124,23 +125,13 @@ def load_model(*loadpath, epoch='latest', device='cpu', flag='--gpt_epoch'):
     recipe = next((folder / f'model_config.{ending}' for ending in ('json', 'pkl')
                    if (folder / f'model_config.{ending}').exists()), None)
     if recipe is None and (folder / 'config.json').exists():
-        from trajectory.algorithms.trajectory_transformer.pretrained import (
-            load_pretrained_model,  # which reads its files with the functions here
-        )
-
         return load_pretrained_model(folder, epoch, device)
     if recipe is None:
         raise InputError(f'{folder} holds no model_config.json. {describe_contents(folder)}'
                          f'{how_to_get_a_model(loadpath)}')
-    if epoch in ('latest', None):
-        epoch = get_latest_epoch(folder) if list_epochs(folder) else get_latest_epoch(*loadpath)
-    elif epoch not in list_epochs(folder):
-        present = ', '.join(map(str, list_epochs(folder))) or 'none'
-        raise InputError(
-            f'{folder} holds no state_{epoch}.pt; the epochs there are: {present}.\n'
-            f'  Pass one of them with {flag}, or {flag} latest.'
-        )
-    path = folder / f'state_{epoch}.pt'
+    if epoch in ('latest', None) and not list_epochs(folder):
+        get_latest_epoch(*loadpath)     # which says how to get one
+    epoch, path = pick_epoch(folder, epoch, flag)
     return build_model(load_config(recipe), recipe, read_weights(path), path).to(device), epoch
 
 
@@ -325,19 +316,6 @@ def write_folder(folder):
         partial.rename(folder)  # takes the place of an empty folder
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-
-
-def recipe_of(model) -> Config:
-    """The recipe that builds such a model."""
-    block = model.blocks[0]
-    return Config(
-        type(model), verbose=False, vocab_size=model.vocab_size, block_size=model.block_size,
-        n_layer=len(model.blocks), n_head=block.attn.n_head, n_embd=model.embedding_dim,
-        observation_dim=model.observation_dim, action_dim=model.action_dim, transition_dim=model.transition_dim,
-        action_weight=model.action_weight, reward_weight=model.reward_weight, value_weight=model.value_weight,
-        embd_pdrop=model.drop.p, resid_pdrop=block.attn.resid_drop.p, attn_pdrop=block.attn.attn_drop.p,
-        **({'share_head': True} if model.shares_head else {}),
-    )
 
 
 def _write_pretrained(trained, folder):

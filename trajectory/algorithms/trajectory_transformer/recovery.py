@@ -4,15 +4,13 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
-import numpy as np
-
 from trajectory.algorithms.trajectory_transformer.pretrained import TrainedModel, check_fit
+from trajectory.datasets.describe import describe_data
 from trajectory.datasets.preprocessing import get_preprocess_fn
 from trajectory.datasets.sequence import DiscretizedDataset, check_widths
 from trajectory.datasets.sources import find_source
 from trajectory.environments.spec import EnvironmentSpec
 from trajectory.storage.config import Config
-from trajectory.storage.run_folder import hash_file
 from trajectory.utils.errors import InputError
 from trajectory.utils.files import write_json
 
@@ -23,24 +21,6 @@ def describe_source(dataset) -> dict:
     """What `source.json` says: the environment and its physics, where the data is from, and how good it is."""
     return {**describe_data(dataset.env, len(dataset.joined_raw), dataset.path_returns),
             'discretizer': dataset.discretizer.checksum()}
-
-
-def describe_data(env, n_transitions: int, returns: np.ndarray) -> dict:
-    """The environment of a `DataSource`, and facts about its data.    returns : [ episodes ]"""
-    returns = np.sort(returns)
-    path = getattr(env, 'dataset_path', None)
-    return {
-        **spec_of(env).record(), 'transitions': n_transitions, 'episodes': len(returns),
-        'mean_return': returns.mean(), 'best_tenth_return': returns[-max(1, len(returns) // 10):].mean(),
-        **({'dataset_sha256': hash_file(path)} if path is not None and Path(path).exists() else {}),
-    }
-
-
-def spec_of(env) -> EnvironmentSpec:
-    """The specification of a `DataSource`'s environment, or of an `OfflineEnvironment`."""
-    if isinstance(getattr(env, 'spec', None), EnvironmentSpec):
-        return env.spec
-    return EnvironmentSpec(env.id, env.physics, env.name, env.settings or {}, env.references, env.data_source)
 
 
 def recover(trained: TrainedModel, name: str, dataset_path=None) -> TrainedModel:

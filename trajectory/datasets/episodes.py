@@ -1,0 +1,74 @@
+"""Recorded episodes as numbers, end to end: what methods learn from that need no tokens."""
+import zlib
+
+import numpy as np
+
+from trajectory.datasets.preprocessing import get_preprocess_fn
+from trajectory.datasets.sequence import check_widths, find_path_lengths
+from trajectory.datasets.source import DataSource
+from trajectory.utils.errors import InputError
+from trajectory.utils.layout import TransitionLayout
+
+
+class Episodes:
+    """Steps of episodes, end to end.
+
+    observations : [ steps x d ] float32      actions : [ steps x a ] float32      rewards : [ steps ] float32
+    terminals    : [ steps ]  true where the environment ended the episode, and not its step limit
+    lengths, starts, returns : [ episodes ]
+    """
+
+    def __init__(self, observations, actions, rewards, terminals, lengths):
+        self.observations, self.actions, self.rewards = observations, actions, rewards
+        self.terminals, self.lengths = terminals, np.asarray(lengths)
+        self.starts = np.cumsum(self.lengths) - self.lengths
+        self.returns = np.add.reduceat(rewards.astype(np.float64), self.starts)
+
+    @classmethod
+    def read(cls, source: DataSource) -> 'Episodes':
+        """All episodes of a dataset; the last may be one that the end of the data cut off."""
+        columns = source.get_dataset()
+        preprocess_fn = get_preprocess_fn(source.id)
+        observations = preprocess_fn(columns['observations'])
+        if not len(observations):
+            raise InputError(f'{source.name} holds no steps.\n  Record some: python scripts/collect.py --help')
+        check_widths(source, preprocess_fn, TransitionLayout(observations.shape[1], columns['actions'].shape[1]))
+        lengths = find_path_lengths(columns['terminals'] | columns['timeouts'])
+        return cls(observations, columns['actions'], columns['rewards'], columns['terminals'], lengths)
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    @property
+    def n_steps(self) -> int:
+        return len(self.rewards)
+
+    def take(self, episodes: np.ndarray) -> 'Episodes':
+        """Some of the episodes, by their numbers."""
+        rows = np.concatenate([np.arange(self.starts[k], self.starts[k] + self.lengths[k]) for k in episodes])
+        return Episodes(self.observations[rows], self.actions[rows], self.rewards[rows], self.terminals[rows],
+                        self.lengths[episodes])
+
+    def split(self, share: float, seed: int) -> tuple['Episodes', 'Episodes | None']:
+        """Episodes to learn from, and others held out, at least one of them unless the share is 0."""
+        if not share:
+            return self, None
+        if len(self) < 2:
+            raise InputError('a single episode cannot be shared between learning and holding out.\n'
+                             '  Leave out --held_out.')
+        order = np.random.default_rng(seed).permutation(len(self))
+        n_held_out = min(len(self) - 1, max(1, round(share * len(self))))
+        return self.take(np.sort(order[n_held_out:])), self.take(np.sort(order[:n_held_out]))
+
+    def best(self, share: float) -> 'Episodes':
+        """The episodes of highest return that together have this share of the steps, at least one."""
+        order = np.argsort(-self.returns, kind='stable')
+        n_kept = 1 + int(np.searchsorted(np.cumsum(self.lengths[order])[:-1], share * self.n_steps))
+        return self if share >= 1 else self.take(np.sort(order[:n_kept]))
+
+    def fingerprint(self) -> str:
+        """Checksum of the data."""
+        checksum = 0
+        for column in (self.observations, self.actions, self.rewards, self.lengths):
+            checksum = zlib.crc32(np.ascontiguousarray(column), checksum)
+        return f'{len(self):,} episodes with checksum {checksum:08x}'
