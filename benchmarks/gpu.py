@@ -206,7 +206,8 @@ def learn(args):
 
     from trajectory.storage.checkpoints import Checkpoints, find_checkpoint
     from trajectory.storage.config import Config
-    from trajectory.training.trainer import Trainer
+    from trajectory.training.loop import TrainingLoop
+    from trajectory.training.trainer import Trainer, WindowLearner
 
     device, folder = device_of(), Path(args.out) / args.run
     torch.backends.cudnn.deterministic = True
@@ -216,10 +217,11 @@ def learn(args):
     model = make_model(GPT, device, 0.1)
     trainer = Trainer(Config(Trainer, verbose=False, batch_size=32, learning_rate=6e-4, betas=(0.9, 0.95),
                              grad_norm_clip=1.0, weight_decay=0.1, lr_decay=False, device=str(device), compile=False))
-    state = find_checkpoint(folder, {})
-    if state is not None:
-        trainer.restore(model, state)
-    trainer.train(model, dataset, N_EPOCHS - trainer.n_epochs, checkpoints=Checkpoints(folder, {}, steps=5))
+    learner = WindowLearner(trainer, model, dataset, n_epochs=N_EPOCHS)
+    loop = TrainingLoop(learner, checkpoints=Checkpoints(folder, {}, steps=5))
+    if (state := find_checkpoint(folder, {})) is not None:
+        loop.load_state_dict(state)
+    loop.run()
     torch.save({name: value.cpu() for name, value in model.state_dict().items()}, folder / 'weights.pt')
     return {}
 

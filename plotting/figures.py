@@ -11,7 +11,7 @@ from markupsafe import Markup, escape
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-from plotting.curve import FAINT_INK, GRID, INK, SPINE, dress, plot_run
+from plotting.curve import FAINT_INK, GRID, INK, SPINE, dress, main_number, plot_run
 from plotting.plot import OTHERS_COLOR, OURS_COLOR, TT_COLOR, UNIFORM_COLOR
 from plotting.read_results import Experiment, is_number, mean_and_error
 from plotting.scores import UNIFORM
@@ -37,7 +37,7 @@ def draw_learning_curves(name: str, trainings) -> Markup | None:
     methods = {}
     for n, run in enumerate(trainings):
         if run.metrics:
-            algorithm = str(run.settings.get('algorithm') or 'trajectory_transformer')
+            algorithm = run.algorithm
             methods.setdefault((algorithm, main_number(run.metrics[-1])), []).append((n, run))
     pictures = [_draw_curves(name if k == 0 else f'{name}-{k}', members, number)
                 for k, ((_, number), members) in enumerate(methods.items())]

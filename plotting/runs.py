@@ -43,6 +43,11 @@ class Run:
         return str(self.settings.get('commit') or '')
 
     @property
+    def algorithm(self) -> str:
+        """The method; runs of versions that had one do not name it."""
+        return str(self.settings.get('algorithm') or 'trajectory_transformer')
+
+    @property
     def versions(self) -> dict:
         """Of the packages that it ran with."""
         versions = self.settings.get('versions')

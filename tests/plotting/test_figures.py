@@ -10,7 +10,7 @@ from plotting.read_results import Experiment
 def training(name, steps, **changes):
     metrics = [{'epoch': 1, 'step': step, 'tokens': step, 'loss': 3 / (1 + step), 'learning_rate': 1e-3, **changes}
                for step in range(steps)]
-    return SimpleNamespace(name=name, metrics=metrics)
+    return SimpleNamespace(name=name, metrics=metrics, algorithm='trajectory_transformer')
 
 
 def experiment(name, *returns):

@@ -293,7 +293,7 @@ def test_a_missing_cuda_is_named(name, tmp_path, capfd):
 
 
 @pytest.mark.parametrize(('flags', 'message'), [
-    (['--gpt_loadpath', 'gpt/absent'], 'holds no model_config.json'),
+    (['--gpt_loadpath', 'gpt/absent'], 'there is no run in'),
     (['--dataset', 'hoper-mixed-ppo'], "unknown dataset 'hoper-mixed-ppo'; did you mean hopper-mixed-ppo?"),
     (['--dataset', 'hopper-medium-v2'], 'python scripts/train.py --dataset hopper-medium-v2 --exp_name gpt/azure'),
     (['--gpt_epoch', '7'], 'holds no state_7.pt; the epochs there are: 1'),

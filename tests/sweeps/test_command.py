@@ -78,7 +78,7 @@ def test_the_commands_of_the_reference_work_without_arguments(capsys):
 def test_the_launchers_ask_doodad_for_the_references_machines(monkeypatch, tmp_path, name, flags, expected):
     asked = []
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(module.doodad, 'run', lambda variants, region, gpu_model, **_: (
+    monkeypatch.setattr(module.doodad, 'run', lambda variants, _, region, gpu_model: (
         asked.append((region, gpu_model)), [Outcome(variant, 'launched') for variant in variants])[1])
     monkeypatch.setattr(sys, 'argv', [f'{name}.py', '--engine', 'doodad', *flags])
     launcher = runpy.run_path(str(CONFIG.with_name(f'{name}.py')))

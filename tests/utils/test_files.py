@@ -116,7 +116,7 @@ def test_damaged_json_is_an_error_that_names_the_file(tmp_path, content):
 
 
 def test_a_folder_in_the_place_of_a_file_cannot_be_read(tmp_path):
-    with pytest.raises(InputError, match=r'cannot read .*: Is a directory'):
+    with pytest.raises(InputError, match=r'is a folder, expected a regular file'):
         read_json(tmp_path)
 
 

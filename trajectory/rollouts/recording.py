@@ -14,7 +14,8 @@ from trajectory.rollouts.agent import Agent
 from trajectory.rollouts.episode import Episode
 from trajectory.rollouts.evaluation import run_episodes
 from trajectory.storage.run_folder import clear_plan, identity_of, lock_folder
-from trajectory.utils.errors import check_positive
+from trajectory.storage.weights import how_to_get_a_model
+from trajectory.utils.errors import InputError, check_positive
 from trajectory.utils.files import write_json
 from trajectory.utils.progress import Progress, Silent
 from trajectory.utils.runtime import set_threads, tune_malloc
@@ -143,4 +144,7 @@ def loaded_run(args: Parser) -> tuple[Path, int | str]:
 
     name, epoch = ((args.gpt_loadpath, args.gpt_epoch) if hasattr(args, 'gpt_loadpath') else
                    (args.loadpath, args.epoch))
-    return Path(*find_run(args.logbase, args.dataset, name)), epoch
+    folder = Path(*find_run(args.logbase, args.dataset, name))
+    if not folder.is_dir():
+        raise InputError(f'there is no run in {folder}.{how_to_get_a_model((args.logbase, args.dataset, name))}')
+    return folder, epoch

@@ -90,7 +90,7 @@ class TrainingLoop:
         return {
             **self.algorithm.state_dict(),
             'loop': {'n_updates': self.n_updates, 'seconds': self.seconds, 'logged': self.logged,
-                     'n_ended': self.n_ended, 'logged_at': list(self._logged_at), 'recent': list(self._recent)},
+                     'n_ended': self.n_ended, 'logged_at': list(self._logged_at), 'recent': _pack(self._recent)},
             'random': self.distributed.all_gather(random_state()),
         }
 
@@ -100,7 +100,7 @@ class TrainingLoop:
         loop = state['loop'] if 'loop' in state else _of_older(state)
         for name in ('n_updates', 'seconds', 'logged', 'n_ended'):
             setattr(self, name, loop[name])
-        self._logged_at, self._recent = tuple(loop['logged_at']), list(loop['recent'])
+        self._logged_at, self._recent = tuple(loop['logged_at']), _unpack(loop['recent'])
         if self.distributed.rank < len(state['random']):    # a rank that was not there draws numbers of its own
             set_random_state(state['random'][self.distributed.rank])
 
@@ -128,7 +128,18 @@ def _of_older(state: dict) -> dict:
     counters = state['counters']
     n_ended = counters['n_epochs']
     return {'n_updates': counters['n_updates'], 'seconds': counters['seconds'], 'logged': counters['logged'],
-            'n_ended': n_ended, 'logged_at': state['logged_at'], 'recent': []}
+            'n_ended': n_ended, 'logged_at': state['logged_at'], 'recent': _pack([])}
+
+
+def _pack(rows: list[dict]) -> dict:
+    """Rows of numbers as one tensor, [ rows x names ], by name."""
+    names = list(rows[-1]) if rows else []
+    values = [torch.stack([torch.as_tensor(row[name], dtype=torch.float64).cpu() for row in rows]) for name in names]
+    return {'names': names, 'values': torch.stack(values, dim=1) if names else torch.zeros(0, 0)}
+
+
+def _unpack(packed: dict) -> list[dict]:
+    return [dict(zip(packed['names'], row, strict=True)) for row in packed['values']]
 
 
 def mean_of(rows: list[dict]) -> dict[str, float]:

@@ -35,6 +35,7 @@ class PlanningAgent(Agent):
         self.graphs = Graphs()
 
     def reset(self, observations, seeds, goals=None):
+        self.model.eval()
         device = self.model.pos_emb.device
         self.generators = [torch.Generator(device).manual_seed(seed) for seed in seeds]
         self.contexts = [[] for _ in seeds]
