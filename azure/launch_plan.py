@@ -6,21 +6,24 @@
 
 Finished episodes are skipped: start it again until nothing is left.
 """
+
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))    # before this folder, which has a config of its own
 
 from scripts import plan
 from trajectory import utils
 from trajectory.sweeps import Parser, Sweep, launch
 
-suffix_start = 0    # folder of the first repetition of each variant
-n_suffices = 3      # repetitions, planned together
+suffix_start = 0  # folder of the first repetition of each variant
+n_suffices = 3  # repetitions, planned together
 
 params_to_sweep = {
-    'dataset': [f'{robot}-{buffer}-v2' for robot in ('ant',)
-                for buffer in ('medium-expert', 'medium', 'medium-replay', 'random')],
+    'dataset': [
+        f'{robot}-{buffer}-v2'
+        for robot in ('ant',)
+        for buffer in ('medium-expert', 'medium', 'medium-replay', 'random')
+    ],
     'horizon': [15],
 }
 
@@ -34,8 +37,12 @@ default_params = {
 
 
 def main(args):
-    return launch(args, [(plan, Sweep(params_to_sweep, default_params))], Path(__file__).with_name('config.py'),
-                  cloud={'region': 'westus2'})
+    return launch(
+        args,
+        [(plan, Sweep(params_to_sweep, default_params))],
+        Path(__file__).with_name('cloud.py'),
+        cloud={'region': 'westus2'},
+    )
 
 
 if __name__ == '__main__':

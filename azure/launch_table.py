@@ -6,10 +6,10 @@
 
 What it runs is written in config/table.py.
 """
+
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))    # before this folder, which has a config of its own
 
 from config import table
 from scripts import plan, train
@@ -18,15 +18,15 @@ from trajectory.sweeps import Sweep, launch
 
 
 class Parser(sweeps.Parser):
-    n_models: int = 5       # models for each data set
-    n_episodes: int = 3     # episodes planned with each model
+    n_models: int = 5  # models for each data set
+    n_episodes: int = 3  # episodes planned with each model
 
 
 def main(args):
     for name in ('n_models', 'n_episodes'):
         utils.check_positive(name, getattr(args, name))
     stages = [(train, Sweep(table.train(args.n_models))), (plan, Sweep(table.plan(args.n_models, args.n_episodes)))]
-    return launch(args, stages, Path(__file__).with_name('config.py'))
+    return launch(args, stages, Path(__file__).with_name('cloud.py'))
 
 
 if __name__ == '__main__':

@@ -6,18 +6,19 @@
 
 Finished runs are skipped, and runs that were cut off go on: start it again until nothing is left.
 """
+
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))    # before this folder, which has a config of its own
 
 from scripts import train
 from trajectory import utils
 from trajectory.sweeps import Parser, Sweep, launch
 
 params_to_sweep = {
-    'dataset': [f'{robot}-{buffer}-v2' for robot in ('halfcheetah', 'hopper', 'walker2d', 'ant')
-                for buffer in ('expert',)],
+    'dataset': [
+        f'{robot}-{buffer}-v2' for robot in ('halfcheetah', 'hopper', 'walker2d', 'ant') for buffer in ('expert',)
+    ],
 }
 
 default_params = {
@@ -26,8 +27,12 @@ default_params = {
 
 
 def main(args):
-    return launch(args, [(train, Sweep(params_to_sweep, default_params))], Path(__file__).with_name('config.py'),
-                  cloud={'gpu_model': 'nvidia-tesla-v100'})
+    return launch(
+        args,
+        [(train, Sweep(params_to_sweep, default_params))],
+        Path(__file__).with_name('cloud.py'),
+        cloud={'gpu_model': 'nvidia-tesla-v100'},
+    )
 
 
 if __name__ == '__main__':

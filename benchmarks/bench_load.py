@@ -5,6 +5,7 @@
 Random numbers in halfcheetah's shape, 23 columns, in episodes of 1,000 steps. Prints one JSON line; the peak is of
 the process that loads, libraries included. Batches are assembled as a training step assembles them.
 """
+
 import argparse
 import json
 import multiprocessing
@@ -48,13 +49,21 @@ def load(path, batch_size=64, n_batches=200):
     for _ in range(n_batches):
         dataset.gather(torch.randint(len(dataset), (batch_size,)))
     batch_seconds = (time.perf_counter() - started) / n_batches
-    print(json.dumps({
-        'transitions': len(dataset.joined_raw), 'windows': len(dataset), 'machine': platform.processor() or
-        platform.machine(), 'seconds': round(seconds, 2),
-        'peak_memory_gb': round(peak_memory(torch.device('cpu')) / 1e9, 2), 'before_gb': round(before / 1e9, 2),
-        'tokens_mb': round(dataset.tokens.numel() * dataset.tokens.element_size() / 1e6, 1),
-        'batch_of_64_ms': round(1000 * batch_seconds, 3),
-    }), flush=True)
+    print(
+        json.dumps(
+            {
+                'transitions': len(dataset.joined_raw),
+                'windows': len(dataset),
+                'machine': platform.processor() or platform.machine(),
+                'seconds': round(seconds, 2),
+                'peak_memory_gb': round(peak_memory(torch.device('cpu')) / 1e9, 2),
+                'before_gb': round(before / 1e9, 2),
+                'tokens_mb': round(dataset.tokens.numel() * dataset.tokens.element_size() / 1e6, 1),
+                'batch_of_64_ms': round(1000 * batch_seconds, 3),
+            }
+        ),
+        flush=True,
+    )
 
 
 if __name__ == '__main__':
@@ -62,8 +71,10 @@ if __name__ == '__main__':
     parser.add_argument('--transitions', type=int, default=1_000_000)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        for work, given in ((record, (Path(folder, 'recorded.hdf5'), args.transitions)),
-                            (load, (Path(folder, 'recorded.hdf5'),))):     # each in a process, and a memory, of its own
+        for work, given in (
+            (record, (Path(folder, 'recorded.hdf5'), args.transitions)),
+            (load, (Path(folder, 'recorded.hdf5'),)),
+        ):  # each in a process, and a memory, of its own
             process = multiprocessing.get_context('spawn').Process(target=work, args=given)
             process.start()
             process.join()

@@ -7,6 +7,7 @@ each setting; times are medians, with the range of their repeats. `uncached` rea
 `as_reference` does so with attention as the reference computes it, instead of in one fused kernel.
 Alone, a plan has `--threads` to itself; fifteen episodes share out as many among them.
 """
+
 import argparse
 import json
 import platform
@@ -49,9 +50,20 @@ def measure(name, device, rate, args):
     dim = observation_dim + action_dim + 2
     torch.manual_seed(0)
     config = SimpleNamespace(
-        vocab_size=N, block_size=10 * dim - 1, n_layer=4, n_head=4, n_embd=128, observation_dim=observation_dim,
-        action_dim=action_dim, transition_dim=dim, action_weight=5, reward_weight=1, value_weight=1,
-        embd_pdrop=0.1, resid_pdrop=0.1, attn_pdrop=0.1,
+        vocab_size=N,
+        block_size=10 * dim - 1,
+        n_layer=4,
+        n_head=4,
+        n_embd=128,
+        observation_dim=observation_dim,
+        action_dim=action_dim,
+        transition_dim=dim,
+        action_weight=5,
+        reward_weight=1,
+        value_weight=1,
+        embd_pdrop=0.1,
+        resid_pdrop=0.1,
+        attn_pdrop=0.1,
     )
     ours = GPT(config).to(device).eval()
     plain = PlainGPT(config).to(device).eval()
@@ -62,10 +74,24 @@ def measure(name, device, rate, args):
     graphs = Graphs()
 
     def plan(n_episodes=1, cached=True, n_threads=1, model=ours):
-        beam_plan(model, lambda probs: discretizer.value_fn(probs, 'mean'), list(prefixes[:n_episodes]), horizon,
-                  beam_width, 2, observation_dim, action_dim, max_context_transitions=CONTEXT, k_obs=1,
-                  cdf_act=0.6, verbose=False, cached=cached, n_threads=n_threads,
-                  generator=[torch.Generator(device).manual_seed(k) for k in range(n_episodes)], graphs=graphs)
+        beam_plan(
+            model,
+            lambda probs: discretizer.value_fn(probs, 'mean'),
+            list(prefixes[:n_episodes]),
+            horizon,
+            beam_width,
+            2,
+            observation_dim,
+            action_dim,
+            max_context_transitions=CONTEXT,
+            k_obs=1,
+            cdf_act=0.6,
+            verbose=False,
+            cached=cached,
+            n_threads=n_threads,
+            generator=[torch.Generator(device).manual_seed(k) for k in range(n_episodes)],
+            graphs=graphs,
+        )
 
     with FlopCounterMode(display=False) as counter:
         plan()
@@ -78,16 +104,25 @@ def measure(name, device, rate, args):
     set_threads(args.threads)
     middle = statistics.median(cached)
     return {
-        'setting': name, 'machine': platform.processor() or platform.machine(), 'device': str(device),
-        'threads': torch.get_num_threads(), 'torch': torch.__version__, 'n': args.repeats,
-        'as_reference_s': rounded(as_reference), 'uncached_s': rounded(uncached), 'cached_s': rounded(cached),
+        'setting': name,
+        'machine': platform.processor() or platform.machine(),
+        'device': str(device),
+        'threads': torch.get_num_threads(),
+        'torch': torch.__version__,
+        'n': args.repeats,
+        'as_reference_s': rounded(as_reference),
+        'uncached_s': rounded(uncached),
+        'cached_s': rounded(cached),
         'ratio_to_reference': round(statistics.median(as_reference) / middle, 1),
         'ratio': round(statistics.median(uncached) / middle, 1),
         'plans_per_s_alone': round(1 / middle, 2),
-        'plans_per_s_of_15': round(15 / statistics.median(together), 2), 'threads_of_15': n_threads,
-        'gflop_a_plan': round(counter.get_total_flops() / 1e9, 1), 'machine_gflop_per_s': round(rate / 1e9, 1),
+        'plans_per_s_of_15': round(15 / statistics.median(together), 2),
+        'threads_of_15': n_threads,
+        'gflop_a_plan': round(counter.get_total_flops() / 1e9, 1),
+        'machine_gflop_per_s': round(rate / 1e9, 1),
         'fraction_of_machine': round(counter.get_total_flops() / middle / rate, 3),
-        'control_rate_hz': control_rate, 'keeps_up': bool(1 / middle >= control_rate),
+        'control_rate_hz': control_rate,
+        'keeps_up': bool(1 / middle >= control_rate),
     }
 
 
@@ -108,7 +143,7 @@ def seconds(work, device, repeats, warm_up=True):
 def matrix_rate(device, size=1024):
     """Floating-point operations a second of this machine's matrix product, the best of ten."""
     a, b = torch.randn(2, size, size, device=device)
-    return 2 * size ** 3 / min(seconds(lambda: a @ b, device, 10))
+    return 2 * size**3 / min(seconds(lambda: a @ b, device, 10))
 
 
 def rounded(times):
@@ -120,8 +155,12 @@ if __name__ == '__main__':
     parser.add_argument('--settings', nargs='+', choices=SETTINGS, default=list(SETTINGS))
     parser.add_argument('--device', default='auto')
     parser.add_argument('--threads', type=int, default=1, help='CPU threads of a plan alone')
-    parser.add_argument('--together_threads', type=int, default=torch.get_num_threads(),
-                        help='CPU threads that share fifteen episodes; by default, all cores')
+    parser.add_argument(
+        '--together_threads',
+        type=int,
+        default=torch.get_num_threads(),
+        help='CPU threads that share fifteen episodes; by default, all cores',
+    )
     parser.add_argument('--repeats', type=int, default=5)
     parser.add_argument('--uncached_repeats', type=int, default=1)
     main(parser.parse_args())

@@ -6,6 +6,7 @@ Full-size network, halfcheetah's shape, random data. The plain form discretizes 
 attends in the textbook's four lines, and keeps a copy of every attention map. The forms take turns, so that what
 else the machine does hits all of them. Prints one JSON line for each; times are medians, with their range.
 """
+
 import argparse
 import json
 import platform
@@ -42,7 +43,7 @@ class PlainWindows(torch.utils.data.Dataset):
 
     def __getitem__(self, index):
         path, start, end = self.indices[index]
-        above = self.segmented[path, start:end][None] >= self.thresholds[:, None]            # [ N + 1 x steps x D ]
+        above = self.segmented[path, start:end][None] >= self.thresholds[:, None]  # [ N + 1 x steps x D ]
         tokens = len(above) - 1 - np.argmax(np.flip(above, 0), axis=0)
         tokens = np.clip(np.where(above.any(axis=0), tokens, -1), 0, N - 1)
         tokens[self.past[path, start:end]] = N
@@ -55,19 +56,37 @@ def make_data(n_episodes=20, n_steps=500):
     rng = np.random.default_rng(0)
     n = n_episodes * n_steps
     ends = np.arange(1, n + 1) % n_steps == 0
-    raw = {'observations': rng.normal(size=(n, OBSERVATION_DIM)), 'actions': rng.normal(size=(n, ACTION_DIM)),
-           'rewards': rng.normal(size=n), 'terminals': np.zeros(n, dtype=bool), 'timeouts': ends}
+    raw = {
+        'observations': rng.normal(size=(n, OBSERVATION_DIM)),
+        'actions': rng.normal(size=(n, ACTION_DIM)),
+        'rewards': rng.normal(size=n),
+        'terminals': np.zeros(n, dtype=bool),
+        'timeouts': ends,
+    }
     env = SimpleNamespace(name='benchmark', get_dataset=lambda: raw)
     return DiscretizedDataset(env, N=N, sequence_length=TRANSITIONS, step=1)
 
 
 def make_model(kind, device, attn_pdrop):
     torch.manual_seed(0)
-    model = kind(SimpleNamespace(
-        vocab_size=N, block_size=N_TOKENS, n_layer=4, n_head=4, n_embd=128, observation_dim=OBSERVATION_DIM,
-        action_dim=ACTION_DIM, transition_dim=DIM, action_weight=5, reward_weight=1, value_weight=1, embd_pdrop=0.1,
-        resid_pdrop=0.1, attn_pdrop=attn_pdrop,
-    ))
+    model = kind(
+        SimpleNamespace(
+            vocab_size=N,
+            block_size=N_TOKENS,
+            n_layer=4,
+            n_head=4,
+            n_embd=128,
+            observation_dim=OBSERVATION_DIM,
+            action_dim=ACTION_DIM,
+            transition_dim=DIM,
+            action_weight=5,
+            reward_weight=1,
+            value_weight=1,
+            embd_pdrop=0.1,
+            resid_pdrop=0.1,
+            attn_pdrop=attn_pdrop,
+        )
+    )
     if kind is PlainGPT:
         model.drop = nn.Dropout(0.1)
         for block in model.blocks:
@@ -95,11 +114,21 @@ def plain_step(dataset, device, batch_size):
 
 def our_step(dataset, device, batch_size, attn_pdrop, precision, compiled=None):
     model = make_model(GPT, device, attn_pdrop)
-    trainer = Trainer(Config(
-        Trainer, verbose=False, batch_size=batch_size, learning_rate=6e-4, betas=(0.9, 0.95), grad_norm_clip=1.0,
-        weight_decay=0.1, lr_decay=False, device=str(device), precision=precision,
-        compile=compiled,
-    ))
+    trainer = Trainer(
+        Config(
+            Trainer,
+            verbose=False,
+            batch_size=batch_size,
+            learning_rate=6e-4,
+            betas=(0.9, 0.95),
+            grad_norm_clip=1.0,
+            weight_decay=0.1,
+            lr_decay=False,
+            device=str(device),
+            precision=precision,
+            compile=compiled,
+        )
+    )
     return lambda: trainer.update(model, dataset, torch.randint(len(dataset), (batch_size,)))
 
 
@@ -119,24 +148,36 @@ def main(args):
     for repeat in range(args.repeats + 1):
         for name, step in steps.items():
             taken[name].append(timed(step, device))
-            if repeat == 0:     # a warm-up
+            if repeat == 0:  # a warm-up
                 taken[name].clear()
     batch = timed(lambda: dataset.gather(torch.randint(len(dataset), (args.batch_size,))), device, n=20)
 
     plain = statistics.median(taken['plain'])
     for name, times in taken.items():
         middle = statistics.median(times)
-        print(json.dumps({
-            'form': name, 'machine': platform.processor() or platform.machine(), 'device': str(device),
-            'threads': torch.get_num_threads(), 'torch': torch.__version__, 'batch_size': args.batch_size,
-            'n': args.repeats, 'step_s': rounded(times), 'tokens_per_s': round(args.batch_size * N_TOKENS / middle),
-            'ratio': round(plain / middle, 2), 'ratio_of_fastest': round(min(taken['plain']) / min(times), 2),
-            'gflop_of_plain_step': round(counter.get_total_flops() / 1e9, 1),
-            'machine_gflop_per_s': round(rate / 1e9, 1),
-            'fraction_of_machine': round(counter.get_total_flops() / middle / rate, 3),
-            'batch_share_of_step': None if name == 'plain' else round(batch / middle, 4),
-            'peak_memory_gb': round(peak_memory(device) / 2 ** 30, 2),
-        }), flush=True)
+        print(
+            json.dumps(
+                {
+                    'form': name,
+                    'machine': platform.processor() or platform.machine(),
+                    'device': str(device),
+                    'threads': torch.get_num_threads(),
+                    'torch': torch.__version__,
+                    'batch_size': args.batch_size,
+                    'n': args.repeats,
+                    'step_s': rounded(times),
+                    'tokens_per_s': round(args.batch_size * N_TOKENS / middle),
+                    'ratio': round(plain / middle, 2),
+                    'ratio_of_fastest': round(min(taken['plain']) / min(times), 2),
+                    'gflop_of_plain_step': round(counter.get_total_flops() / 1e9, 1),
+                    'machine_gflop_per_s': round(rate / 1e9, 1),
+                    'fraction_of_machine': round(counter.get_total_flops() / middle / rate, 3),
+                    'batch_share_of_step': None if name == 'plain' else round(batch / middle, 4),
+                    'peak_memory_gb': round(peak_memory(device) / 2**30, 2),
+                }
+            ),
+            flush=True,
+        )
 
 
 def timed(work, device, n=1):

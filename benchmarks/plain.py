@@ -1,4 +1,5 @@
 """The model as the reference computes it: attention in the textbook's four lines, and a copy of every map."""
+
 import math
 
 from torch import nn
@@ -16,8 +17,9 @@ class PlainAttention(CausalSelfAttention):
 
     def forward(self, x):
         n, n_tokens, width = x.shape
-        q, k, v = (layer(x).view(n, n_tokens, self.n_head, -1).transpose(1, 2)
-                   for layer in (self.query, self.key, self.value))
+        q, k, v = (
+            layer(x).view(n, n_tokens, self.n_head, -1).transpose(1, 2) for layer in (self.query, self.key, self.value)
+        )
         weights = (q @ k.transpose(-2, -1)) / math.sqrt(k.shape[-1])
         weights = weights.masked_fill(self.mask[:, :, :n_tokens, :n_tokens] == 0, float('-inf')).softmax(dim=-1)
         self._attn_map = weights.clone()

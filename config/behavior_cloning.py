@@ -1,4 +1,5 @@
 """Settings of behavior cloning: an MLP on the last observations, or on those of the best episodes alone (%BC)."""
+
 from dataclasses import dataclass
 from typing import Annotated as Flag  # a type, and the sentence --help prints
 

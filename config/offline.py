@@ -4,6 +4,7 @@ Settings that every method has are in `trajectory/cli/settings.py`.
 
 Weakest to strongest: the defaults below, the block named after the data set, a command-line flag.
 """
+
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Annotated as Flag  # a type, and the sentence --help prints
@@ -95,6 +96,9 @@ class Plan(ActRun):
 
     # sampling; None leaves that distribution whole
     temperature: Flag[float, 'temperature of the action distribution; below 1 draws likelier actions'] = 1.0
+    action_noise: Flag[
+        float | None, 'how far drawn actions stay from the mean of their distribution: 0 at the mean, 1 as drawn'
+    ] = None
     k_obs: Flag[int | None, 'draw observations from the k likeliest tokens; 1 is greedy'] = 1
     k_act: Flag[int | None, 'draw actions from the k likeliest tokens'] = None
     k_rew: Flag[int | None, 'draw rewards and values from the k likeliest tokens'] = 1
@@ -117,23 +121,42 @@ class Plan(ActRun):
 
 algorithm = 'trajectory_transformer'
 experiments = {'train': Train, 'plan': Plan}
-base = {name: asdict(settings()) for name, settings in experiments.items()}     # the shape older scripts read
+base = {name: asdict(settings()) for name, settings in experiments.items()}  # the shape older scripts read
 
 # ------------------------------- data sets -------------------------------- #
 
 # The bundled data: a small model learns it in minutes on two cores, and plans many times a second.
 hopper_mixed_ppo = {
-    'train': dict(subsampled_sequence_length=3, n_layer=2, n_head=2, batch_size=64, learning_rate=1e-3,
-                  embd_pdrop=0.0, resid_pdrop=0.0, attn_pdrop=0.0),
+    'train': dict(
+        subsampled_sequence_length=3,
+        n_layer=2,
+        n_head=2,
+        batch_size=64,
+        learning_rate=1e-3,
+        embd_pdrop=0.0,
+        resid_pdrop=0.0,
+        attn_pdrop=0.0,
+    ),
     'plan': dict(gpt_loadpath='gpt/bundled', horizon=5, beam_width=16, max_context_transitions=3),
 }
 
 # Walks of scripts/collect.py through a maze. Ten steps lie between the two transitions of a window, for which its
 # actions are held; a plan begins with the observation alone, as what was done before says too well what is done next.
 maze2d_medium_waypoints = {
-    'train': dict(step=10, subsampled_sequence_length=2, N=24, discretizer='UniformDiscretizer', n_layer=2,
-                  batch_size=128, learning_rate=1e-3, n_epochs=2, n_saves=2, embd_pdrop=0.0, resid_pdrop=0.0,
-                  attn_pdrop=0.0),
+    'train': dict(
+        step=10,
+        subsampled_sequence_length=2,
+        N=24,
+        discretizer='UniformDiscretizer',
+        n_layer=2,
+        batch_size=128,
+        learning_rate=1e-3,
+        n_epochs=2,
+        n_saves=2,
+        embd_pdrop=0.0,
+        resid_pdrop=0.0,
+        attn_pdrop=0.0,
+    ),
     'plan': dict(horizon=5, beam_width=4, max_context_transitions=2, prefix_context=False, renderer='Maze2dRenderer'),
 }
 

@@ -2,10 +2,14 @@
 
 The episodes of a data set lie beside each other, as plans/table/…/0 to 14, and each has a seed of its own.
 """
+
 SEED = 42
 
-DATASETS = [f'{robot}-{buffer}-v2' for buffer in ('medium-expert', 'medium', 'medium-replay')
-            for robot in ('halfcheetah', 'hopper', 'walker2d', 'ant')]
+DATASETS = [
+    f'{robot}-{buffer}-v2'
+    for buffer in ('medium-expert', 'medium', 'medium-replay')
+    for robot in ('halfcheetah', 'hopper', 'walker2d', 'ant')
+]
 
 
 def train(n_models: int) -> dict:

@@ -4,6 +4,7 @@
 
 A row for the data's mean return, one for its best tenth, and one for each folder of plans.
 """
+
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from pathlib import Path
 
@@ -16,11 +17,15 @@ def compare(run: str | Path, plans: list[str | Path]) -> str:
     """The table.    run : folder of a training run    plans : folders that hold numbered rollouts"""
     source = read_source(Path(run) / 'source.json')
     if wrong := [name for name in ('best_tenth_return', 'episodes') if not is_number(source.get(name))]:
-        raise InputError(f'{Path(run) / "source.json"} has no number for {", ".join(wrong)}.\n'
-                         '  Pass the folder of a training run, logs/<dataset>/<exp_name>.')
-    rows = [('', 'return', 'n'),
-            ('the data, mean', f'{source["mean_return"]:.0f}', str(source['episodes'])),
-            ('the data, best tenth', f'{source["best_tenth_return"]:.0f}', str(max(1, source['episodes'] // 10)))]
+        raise InputError(
+            f'{Path(run) / "source.json"} has no number for {", ".join(wrong)}.\n'
+            '  Pass the folder of a training run, logs/<dataset>/<exp_name>.'
+        )
+    rows = [
+        ('', 'return', 'n'),
+        ('the data, mean', f'{source["mean_return"]:.0f}', str(source['episodes'])),
+        ('the data, best tenth', f'{source["best_tenth_return"]:.0f}', str(max(1, source['episodes'] // 10))),
+    ]
     for folder in plans:
         returns = [load_result(path)['return'] for path in sorted(Path(folder).glob('**/rollout.json'))]
         if not returns:
@@ -29,8 +34,9 @@ def compare(run: str | Path, plans: list[str | Path]) -> str:
         rows.append((f'plans in {folder}', f'{mean:.0f}' + (f' ± {error:.0f}' if error else ''), str(len(returns))))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [f'{name.ljust(widths[0])}  {value.rjust(widths[1])}  {n.rjust(widths[2])}' for name, value, n in rows]
-    return '\n'.join([*lines, f'{source["environment"]}, {source["physics"]} physics; '
-                              f'learned from {source["data_source"]}'])
+    return '\n'.join(
+        [*lines, f'{source["environment"]}, {source["physics"]} physics; learned from {source["data_source"]}']
+    )
 
 
 def main(argv=None):

@@ -5,6 +5,7 @@
 Without `--savepath` the picture goes beside the run's `metrics.jsonl`. A run that is still under way, or was
 killed while it wrote its last line, is drawn as far as it went.
 """
+
 import json
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from math import nan
@@ -19,7 +20,7 @@ from trajectory.utils.files import check_regular
 
 REQUIRED = ('epoch', 'step')
 ASIDE = {*REQUIRED, 'tokens', 'learning_rate', 'tokens_per_second', 'updates_per_second'}
-LARGEST = 1e300     # numbers beyond it cannot be drawn
+LARGEST = 1e300  # numbers beyond it cannot be drawn
 LOSS_COLOR, HELDOUT_COLOR, RATE_COLOR = '#3a6db5', '#d9822b', '#767d88'
 INK, FAINT_INK, SPINE, GRID = '#2b2f36', '#767d88', '#b8bec7', '#e6e8eb'
 
@@ -34,28 +35,34 @@ def read_metrics(path: str | Path) -> list[dict]:
         check_regular(path)
         lines = path.read_text(encoding='utf-8', errors='replace').splitlines()
     except OSError as error:
-        raise InputError(f'cannot read {path}: {error.strerror}.\n'
-                         '  Pass the folder of a training run, logs/<dataset>/<exp_name>.') from error
+        raise InputError(
+            f'cannot read {path}: {error.strerror}.\n  Pass the folder of a training run, logs/<dataset>/<exp_name>.'
+        ) from error
     metrics = []
     for number, line in enumerate(lines, start=1):
         try:
             record = json.loads(line)
         except (ValueError, RecursionError) as error:
-            if number == len(lines):    # the run was killed while it wrote
+            if number == len(lines):  # the run was killed while it wrote
                 break
             reason = 'nested too deeply' if isinstance(error, RecursionError) else error
-            raise InputError(f'line {number} of {path} is not valid JSON: {reason}.\n'
-                             '  Delete the line.') from error
+            raise InputError(f'line {number} of {path} is not valid JSON: {reason}.\n  Delete the line.') from error
         record = record if isinstance(record, dict) else {}
         missing = [key for key in REQUIRED if not is_drawable(record.get(key))]
         if missing or not (name := main_number(record)):
-            raise InputError(f'line {number} of {path} has no number for {", ".join(missing) or "the loss"}.\n'
-                             '  Delete the line.')
-        wrong = [key for key in (name, 'heldout_loss', 'learning_rate', 'tokens')
-                 if record.get(key) is not None and not is_drawable(record[key])]
+            raise InputError(
+                f'line {number} of {path} has no number for {", ".join(missing) or "the loss"}.\n  Delete the line.'
+            )
+        wrong = [
+            key
+            for key in (name, 'heldout_loss', 'learning_rate', 'tokens')
+            if record.get(key) is not None and not is_drawable(record[key])
+        ]
         if wrong:
-            raise InputError(f'line {number} of {path}: {wrong[0]} is {str(record[wrong[0]])[:60]}, expected a number '
-                             f'below {LARGEST:g}.\n  Delete the line.')
+            raise InputError(
+                f'line {number} of {path}: {wrong[0]} is {str(record[wrong[0]])[:60]}, expected a number '
+                f'below {LARGEST:g}.\n  Delete the line.'
+            )
         while metrics and metrics[-1]['step'] >= record['step']:
             metrics.pop()
         metrics.append(record)
@@ -88,7 +95,7 @@ def draw_learning_curve(metrics_path: str | Path, savepath: str | Path) -> None:
     if len(top.lines) > 1:
         top.legend(frameon=False, labelcolor=INK)
 
-    run = '/'.join(Path(metrics_path).absolute().parent.parts[-3:])     # <dataset>/<exp_name>
+    run = '/'.join(Path(metrics_path).absolute().parent.parts[-3:])  # <dataset>/<exp_name>
     top.set_title(run, loc='left', color=INK, fontweight='bold', pad=22, parse_math=False)
     tokens = f'{last["tokens"]:,} tokens   ' if 'tokens' in last else ''
     name = main_number(last)
@@ -103,16 +110,27 @@ def plot_run(top, bottom, metrics: list[dict], color=LOSS_COLOR, heldout_color=H
     steps = [record['step'] for record in metrics]
     marker = 'o' if len(steps) == 1 else None
     name = main_number(metrics[-1])
-    top.plot(steps, [record.get(name, nan) for record in metrics], color=color, linewidth=1.4, marker=marker,
-             label='training')
-    heldout = [(record['step'], record['heldout_loss']) for record in metrics
-               if record.get('heldout_loss') is not None]
+    top.plot(
+        steps,
+        [record.get(name, nan) for record in metrics],
+        color=color,
+        linewidth=1.4,
+        marker=marker,
+        label='training',
+    )
+    heldout = [(record['step'], record['heldout_loss']) for record in metrics if record.get('heldout_loss') is not None]
     if heldout:
-        top.plot(*zip(*heldout, strict=True), color=heldout_color, linewidth=1.4, marker='o', markersize=4,
-                 label='held out')
+        top.plot(
+            *zip(*heldout, strict=True), color=heldout_color, linewidth=1.4, marker='o', markersize=4, label='held out'
+        )
     if any('learning_rate' in record for record in metrics):
-        bottom.plot(steps, [record.get('learning_rate', nan) for record in metrics], color=rate_color, linewidth=1.4,
-                    marker=marker)
+        bottom.plot(
+            steps,
+            [record.get('learning_rate', nan) for record in metrics],
+            color=rate_color,
+            linewidth=1.4,
+            marker=marker,
+        )
 
 
 def dress(top, bottom, name: str = 'loss') -> None:
@@ -123,7 +141,7 @@ def dress(top, bottom, name: str = 'loss') -> None:
     bottom.set_ylim(bottom=0)
     for axes, axis in ((top, 'x'), (top, 'y'), (bottom, 'y')):
         low, high = getattr(axes, f'get_{axis}lim')()
-        if len(axes.lines) and high - low < 1e-6 * max(abs(low), abs(high)):    # one point, or a constant
+        if len(axes.lines) and high - low < 1e-6 * max(abs(low), abs(high)):  # one point, or a constant
             getattr(axes, f'set_{axis}lim')(low - 0.5 * abs(low or 1), high + 0.5 * abs(high or 1))
     bottom.ticklabel_format(axis='y', style='sci', scilimits=(0, 0), useMathText=True)
     bottom.xaxis.set_major_formatter(lambda step, _: f'{step:,.0f}')

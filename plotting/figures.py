@@ -2,6 +2,7 @@
 
 They are narrow, for a phone; a wider screen shows them larger. `name` tells one picture of a page from another.
 """
+
 import io
 import re
 import warnings
@@ -17,13 +18,18 @@ from plotting.read_results import Experiment, is_number, mean_and_error
 from plotting.scores import UNIFORM
 from plotting.table import OURS
 
-WIDTH = 5.2     # inches; 374 points, which a phone shows almost in their size
+WIDTH = 5.2  # inches; 374 points, which a phone shows almost in their size
 SERIES = ('#3a6db5', '#d9822b', '#2f8f6b', '#b5486a', '#7a5fb8', '#8a7a2e', '#2b93a8', '#8c5a3c')
 LINE_STYLES = ('solid', 'dashed', 'dotted', 'dashdot')  # for every further round of the colours
 
 # what the page's style sheet calls them
 VARIABLES = {
-    INK: 'ink', FAINT_INK: 'faint', SPINE: 'spine', GRID: 'grid', OTHERS_COLOR: 'others', UNIFORM_COLOR: 'uniform',
+    INK: 'ink',
+    FAINT_INK: 'faint',
+    SPINE: 'spine',
+    GRID: 'grid',
+    OTHERS_COLOR: 'others',
+    UNIFORM_COLOR: 'uniform',
     **{color: f'series-{n}' for n, color in enumerate(SERIES)},
 }
 assert {TT_COLOR, OURS_COLOR} <= VARIABLES.keys()
@@ -39,8 +45,10 @@ def draw_learning_curves(name: str, trainings) -> Markup | None:
         if run.metrics:
             algorithm = run.algorithm
             methods.setdefault((algorithm, main_number(run.metrics[-1])), []).append((n, run))
-    pictures = [_draw_curves(name if k == 0 else f'{name}-{k}', members, number)
-                for k, ((_, number), members) in enumerate(methods.items())]
+    pictures = [
+        _draw_curves(name if k == 0 else f'{name}-{k}', members, number)
+        for k, ((_, number), members) in enumerate(methods.items())
+    ]
     return Markup().join(pictures) if pictures else None
 
 
@@ -53,7 +61,7 @@ def _draw_curves(name, members, number):
         plot_run(top, bottom, run.metrics, *3 * [color_of(n)])
         for line in [top.lines[before], *bottom.lines[before_rate:]]:
             line.set_linestyle(style_of(n))
-        for heldout in top.lines[before + 1:]:
+        for heldout in top.lines[before + 1 :]:
             heldout.set(linewidth=0.7, markersize=4.5, markerfacecolor='none')
     dress(top, bottom, number)
     bottom.locator_params(axis='x', nbins=6)
@@ -74,11 +82,26 @@ def draw_returns(name: str, experiments: list[Experiment], source: dict) -> Mark
             axes.axvline(source[key], color=FAINT_INK, linestyle=style, linewidth=1.2)
     for row, experiment in enumerate(experiments):
         mean, error = mean_and_error(experiment.returns)
-        axes.plot(experiment.returns, [row] * len(experiment.returns), 'o', color=SERIES[0], alpha=0.35, markersize=5,
-                  markeredgewidth=0)
+        axes.plot(
+            experiment.returns,
+            [row] * len(experiment.returns),
+            'o',
+            color=SERIES[0],
+            alpha=0.35,
+            markersize=5,
+            markeredgewidth=0,
+        )
         axes.errorbar(mean, row, xerr=error, fmt='D', color=INK, markersize=4.5, elinewidth=1.6, capsize=3)
-        axes.annotate(shorten(experiment.exp_name), (0, row), xycoords=('axes fraction', 'data'), xytext=(2, 7),
-                      textcoords='offset points', color=INK, fontsize=10, parse_math=False)
+        axes.annotate(
+            shorten(experiment.exp_name),
+            (0, row),
+            xycoords=('axes fraction', 'data'),
+            xytext=(2, 7),
+            textcoords='offset points',
+            color=INK,
+            fontsize=10,
+            parse_math=False,
+        )
     axes.set_ylim(len(experiments) - 0.6, -0.85)
     axes.set_xlim(left=min(0, axes.get_xlim()[0]))
     axes.set_xlabel('return of an episode', color=FAINT_INK)
@@ -95,8 +118,12 @@ def draw_averages(name: str, averages: dict[str, float]) -> Markup:
     figure = Figure(figsize=(WIDTH, 0.3 + 0.32 * len(averages)), layout='constrained')
     axes = figure.add_subplot()
     special = {UNIFORM: UNIFORM_COLOR, 'TT': TT_COLOR, OURS: OURS_COLOR}
-    bars = axes.barh(list(averages), averages.values(), height=0.7,
-                     color=[special.get(algorithm, OTHERS_COLOR) for algorithm in averages])
+    bars = axes.barh(
+        list(averages),
+        averages.values(),
+        height=0.7,
+        color=[special.get(algorithm, OTHERS_COLOR) for algorithm in averages],
+    )
     axes.bar_label(bars, fmt='%.1f', padding=4, color=INK, fontsize=11)
     axes.invert_yaxis()
     axes.margins(x=0.14)
@@ -117,7 +144,7 @@ def style_of(n: int) -> str:
 
 def shorten(name: str, longest: int = 58) -> str:
     """Leave out the middle of a long name."""
-    return name if len(name) <= longest else f'{name[:longest // 2 - 1]} … {name[-longest // 2 + 2:]}'
+    return name if len(name) <= longest else f'{name[: longest // 2 - 1]} … {name[-longest // 2 + 2 :]}'
 
 
 def strip(axes) -> None:
@@ -144,9 +171,9 @@ def to_svg(figure: Figure, name: str, title: str) -> Markup:
         warnings.filterwarnings('ignore', 'Glyph .* missing from')  # the browser has it
         FigureCanvasSVG(figure).print_svg(buffer, metadata=no_metadata)
     svg = buffer.getvalue()
-    svg = svg[svg.index('<svg'):]
-    svg = re.sub(r'<style.*?</style>', '', svg, count=1, flags=re.DOTALL)   # it would hold for the whole page
-    svg = re.sub(r'<g id="[^"]*"', '<g', svg)       # the other ids are hashes of `name` and what they mark
+    svg = svg[svg.index('<svg') :]
+    svg = re.sub(r'<style.*?</style>', '', svg, count=1, flags=re.DOTALL)  # it would hold for the whole page
+    svg = re.sub(r'<g id="[^"]*"', '<g', svg)  # the other ids are hashes of `name` and what they mark
     svg = re.sub(r'(?<=: )#[0-9a-f]{6}(?=[;"])', lambda color: themed(color[0]), svg)
     return Markup(svg.replace('<svg', f'<svg role="img" aria-label="{escape(title)}"', 1))
 

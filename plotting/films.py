@@ -1,4 +1,5 @@
 """Take videos into a page, as far as there is room for them, and link the others."""
+
 import base64
 import os
 from dataclasses import dataclass
@@ -41,8 +42,11 @@ def collect_films(episodes: list[Episode], page: Path, budget: float) -> dict[Pa
             budget -= sizes[path]
             content = base64.b64encode(path.read_bytes()).decode()
         films[path] = Film(
-            f'data:{MEDIA_TYPES[path.suffix]};base64,{content}' if is_within else address, address,
-            sizes[path] / 2 ** 20, is_within, path.suffix == '.png',
+            f'data:{MEDIA_TYPES[path.suffix]};base64,{content}' if is_within else address,
+            address,
+            sizes[path] / 2**20,
+            is_within,
+            path.suffix == '.png',
         )
     return films
 

@@ -4,6 +4,7 @@
 
 All bars average the same settings: the nine without Ant, or those of the nine that our results cover.
 """
+
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from pathlib import Path
 
@@ -22,7 +23,7 @@ OTHERS_COLOR, UNIFORM_COLOR, TT_COLOR, OURS_COLOR = '#b8bec7', '#9db8dd', '#3a6d
 INK, FAINT_INK = '#2b2f36', '#767d88'
 
 
-def average_all(means: dict, settings=SETTINGS_WITHOUT_ANT) -> dict[str, float]:
+def average_all(means: dict, settings=SETTINGS_WITHOUT_ANT) -> dict[str, float | None]:
     """Average every algorithm's scores over the same settings, ours last where `means` holds them."""
     averages = {algorithm: scores.average(means, algorithm, settings) for algorithm in ALGORITHMS}
     averages[UNIFORM] = scores.average(scores.uniform_means, UNIFORM, settings)
@@ -48,8 +49,9 @@ def draw_bars(averages: dict[str, float], settings, savepath: str | Path) -> Non
         label.set_fontweight('bold' if algorithm in ('TT', OURS) else 'normal')
 
     axes.set_title('Average normalised return on D4RL', loc='left', color=INK, fontweight='bold', pad=24)
-    axes.text(0, 1.035, describe_settings(settings), transform=axes.transAxes, color=FAINT_INK, fontsize=8.5,
-              in_layout=False)
+    axes.text(
+        0, 1.035, describe_settings(settings), transform=axes.transAxes, color=FAINT_INK, fontsize=8.5, in_layout=False
+    )
     axes.set_ylabel('100 × score', color=FAINT_INK)
     axes.set_ylim(1.1 * min(0, *averages.values()), 1.1 * max(averages.values()))
     axes.spines[['top', 'right', 'left']].set_visible(False)
@@ -64,8 +66,9 @@ def describe_settings(settings) -> str:
     """Say what is averaged, in one line for all nine settings, else in one for each buffer."""
     if set(settings) == set(SETTINGS_WITHOUT_ANT):
         return 'HalfCheetah, Hopper, Walker2d  ×  Medium-Expert, Medium, Medium-Replay'
-    covered = {buffer: [ENVIRONMENT_NAMES[environment] for of, environment in settings if of == buffer]
-               for buffer in BUFFERS}
+    covered = {
+        buffer: [ENVIRONMENT_NAMES[environment] for of, environment in settings if of == buffer] for buffer in BUFFERS
+    }
     shown = [f'{BUFFER_NAMES[buffer]}: {", ".join(names)}' for buffer, names in covered.items() if names]
     return ';  '.join(shown)
 
@@ -77,9 +80,11 @@ def read_ours(logs, exp_name) -> tuple[dict, tuple]:
         print(f'left out: {experiment.dataset} {experiment.exp_name}: {reason} ({experiment.provenance})')
     settings = tuple(setting for setting in SETTINGS_WITHOUT_ANT if setting in settings_of_tt(chosen))
     if not settings:
-        raise InputError(f"{logs} holds nothing to set beside the published scores, which are of D4RL's data "
-                         "sets of HalfCheetah, Hopper and Walker2d, planned in D4RL's physics.\n"
-                         f'  See what there is: python plotting/read_results.py {logs}')
+        raise InputError(
+            f"{logs} holds nothing to set beside the published scores, which are of D4RL's data "
+            "sets of HalfCheetah, Hopper and Walker2d, planned in D4RL's physics.\n"
+            f'  See what there is: python plotting/read_results.py {logs}'
+        )
     means, _ = add_ours(chosen)
     return means, settings
 

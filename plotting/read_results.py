@@ -6,6 +6,7 @@ An experiment is the folder `<logbase>/<dataset>/plans/…`, or `…/evaluations
 `rollout.json` in each. Rollouts of different models, settings, environments, physics or data sources are never
 averaged together. The standard error is the sample's deviation (n − 1) over √n.
 """
+
 import json
 import math
 import re
@@ -22,10 +23,10 @@ from trajectory.utils.errors import InputError
 
 UNKNOWN = 'unknown'
 REQUIRED = ('score', 'return', 'step', 'term', 'gpt_epoch')
-ROOTS = ('plans', 'evaluations')    # folders of results
+ROOTS = ('plans', 'evaluations')  # folders of results
 PROVENANCE = ('environment', 'physics', 'data_source')  # absent from the reference implementation's files
 D4RL_SOURCE = re.compile(r'd4rl($|[\s:,(])|https?://rail\.eecs\.berkeley\.edu/', re.IGNORECASE)
-EPISODE_STEPS = 1000    # of the paper's data sets, unless the robot falls
+EPISODE_STEPS = 1000  # of the paper's data sets, unless the robot falls
 
 
 @dataclass(frozen=True)
@@ -33,13 +34,13 @@ class Experiment:
     """Rollouts that may be averaged: one folder, environment, physics, source of data, and one model and settings."""
 
     dataset: str
-    exp_name: str       # the folder beneath the data set's, `plans/defaults/freq1_H15_beam128`
+    exp_name: str  # the folder beneath the data set's, `plans/defaults/freq1_H15_beam128`
     environment: str
     physics: str
     data_source: str
-    rollouts: tuple     # of what `load_result` returns
+    rollouts: tuple  # of what `load_result` returns
     algorithm: str = 'trajectory_transformer'
-    identity: str = UNKNOWN     # of the model and the settings
+    identity: str = UNKNOWN  # of the model and the settings
 
     @property
     def returns(self) -> list[float]:
@@ -55,7 +56,9 @@ class Experiment:
     def provenance(self) -> str:
         return f'environment {self.environment}, physics {self.physics}, data source {self.data_source}'
 
+
 # -------------------------------- reading --------------------------------- #
+
 
 def load_result(path: str | Path) -> dict:
     """Read one `rollout.json`, given itself or its folder; what the file does not tell is 'unknown' or None.
@@ -67,24 +70,31 @@ def load_result(path: str | Path) -> dict:
     try:
         result = json.loads(path.read_text(encoding='utf-8'))
     except OSError as error:
-        raise InputError(f'cannot read {path}: {error.strerror}.\n'
-                         '  Pass a rollout.json, as scripts/plan.py writes it.') from error
+        raise InputError(
+            f'cannot read {path}: {error.strerror}.\n  Pass a rollout.json, as scripts/plan.py writes it.'
+        ) from error
     except (ValueError, RecursionError) as error:  # not JSON, or not even text
         raise InputError(f'{path} is not valid JSON: {error}.\n  Delete it, or plan again.') from error
     if not isinstance(result, dict):
-        raise InputError(f'{path} holds a {type(result).__name__}, expected an object with the keys '
-                         f'{", ".join(REQUIRED)}.\n  Delete it, or plan again.')
+        raise InputError(
+            f'{path} holds a {type(result).__name__}, expected an object with the keys '
+            f'{", ".join(REQUIRED)}.\n  Delete it, or plan again.'
+        )
     missing = [key for key in REQUIRED if key not in result]
     if missing:
-        raise InputError(f'{path} lacks {", ".join(missing)}; it has {", ".join(result) or "nothing"}.\n'
-                         '  Delete it, or plan again.')
+        raise InputError(
+            f'{path} lacks {", ".join(missing)}; it has {", ".join(result) or "nothing"}.\n  Delete it, or plan again.'
+        )
     for key in ('score', 'return'):
         if not is_number(result[key]) and not (key == 'score' and result[key] is None):
-            raise InputError(f'{path}: {key} is {result[key]!r}, expected a finite number.\n'
-                             '  Delete it, or plan again.')
+            raise InputError(
+                f'{path}: {key} is {result[key]!r}, expected a finite number.\n  Delete it, or plan again.'
+            )
     provenance = {key: ' '.join(str(result.get(key) or UNKNOWN).split()) for key in PROVENANCE}
-    made_by = {'algorithm': str(result.get('algorithm') or 'trajectory_transformer'),
-               'identity': str(result.get('identity') or UNKNOWN)}
+    made_by = {
+        'algorithm': str(result.get('algorithm') or 'trajectory_transformer'),
+        'identity': str(result.get('identity') or UNKNOWN),
+    }
     return {**result, **provenance, **made_by, 'seed': result.get('seed')}
 
 
@@ -103,14 +113,18 @@ def load_results(logbase='logs', dataset: str | None = None, exp_name: str | Non
         if exp_name is None or fnmatchcase(experiment, exp_name):
             found.append((place, experiment, load_result(path)))
     if not seen:
-        raise InputError(f'found no plans/**/rollout.json in {folder}'
-                         f'{"" if folder.is_dir() else ", which is not a folder"}.\n'
-                         '  Pass the folder that holds the data sets\' folders, or plan first:\n'
-                         f'  python scripts/plan.py --dataset {dataset or "hopper-medium-v2"}')
+        raise InputError(
+            f'found no plans/**/rollout.json in {folder}'
+            f'{"" if folder.is_dir() else ", which is not a folder"}.\n'
+            "  Pass the folder that holds the data sets' folders, or plan first:\n"
+            f'  python scripts/plan.py --dataset {dataset or "hopper-medium-v2"}'
+        )
     if not found:
-        raise InputError(f'no experiment in {folder} matches {exp_name!r}.\n'
-                         f'  There are: {", ".join(sorted(seen))}\n'
-                         "  Pass --exp_name 'plans/*', say.")
+        raise InputError(
+            f'no experiment in {folder} matches {exp_name!r}.\n'
+            f'  There are: {", ".join(sorted(seen))}\n'
+            "  Pass --exp_name 'plans/*', say."
+        )
     return group_rollouts(found)
 
 
@@ -137,7 +151,9 @@ def is_number(value) -> bool:
     is_real = isinstance(value, (int, float)) and not isinstance(value, bool)
     return is_real and abs(value) <= sys.float_info.max
 
+
 # ------------------------------- statistics ------------------------------- #
+
 
 def mean_and_error(numbers: list[float]) -> tuple[float | None, float | None]:
     """Mean, and its standard error: the sample's deviation (n − 1) over √n. One number has no error."""
@@ -160,10 +176,12 @@ def choose_comparable(experiments: list[Experiment]) -> tuple[dict, list]:
         environment, buffer = experiment.dataset.removesuffix('-v2').split('-', 1)
         rival = chosen.setdefault((buffer, environment, experiment.algorithm), experiment)
         if rival is not experiment:
-            raise InputError(f'{experiment.dataset} has several experiments, which must not be averaged: '
-                             f'{rival.exp_name} ({rival.provenance}), '
-                             f'{experiment.exp_name} ({experiment.provenance}).\n'
-                             '  Choose one by its name with --exp_name, or move the others out of the logs.')
+            raise InputError(
+                f'{experiment.dataset} has several experiments, which must not be averaged: '
+                f'{rival.exp_name} ({rival.provenance}), '
+                f'{experiment.exp_name} ({experiment.provenance}).\n'
+                '  Choose one by its name with --exp_name, or move the others out of the logs.'
+            )
     return chosen, left_out
 
 
@@ -178,34 +196,49 @@ def why_not_comparable(experiment: Experiment) -> str | None:
         return f'data source {experiment.data_source}'
     if not experiment.scores:
         return 'no score'
-    if cut := [rollout['step'] for rollout in experiment.rollouts
-               if rollout['step'] < EPISODE_STEPS and not rollout['term']]:
+    if cut := [
+        rollout['step'] for rollout in experiment.rollouts if rollout['step'] < EPISODE_STEPS and not rollout['term']
+    ]:
         return f'episodes cut at {", ".join(map(str, sorted(set(cut))))} steps'
     return None
 
+
 # -------------------------------- printing -------------------------------- #
+
 
 def format_experiments(experiments: list[Experiment]) -> str:
     """Lay out one aligned line per experiment, and below them what to beware of."""
     header = ('dataset', 'experiment', 'return', '100 x score', 'n', 'environment', 'physics', 'data source')
     rows = [header]
     for experiment in experiments:
-        rows.append((
-            experiment.dataset, experiment.exp_name,
-            format_mean(experiment.returns), format_mean(experiment.scores), str(len(experiment.rollouts)),
-            experiment.environment, experiment.physics, experiment.data_source,
-        ))
+        rows.append(
+            (
+                experiment.dataset,
+                experiment.exp_name,
+                format_mean(experiment.returns),
+                format_mean(experiment.scores),
+                str(len(experiment.rollouts)),
+                experiment.environment,
+                experiment.physics,
+                experiment.data_source,
+            )
+        )
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = []
     for row in rows:
-        cells = [cell.rjust(width) if title in ('return', '100 x score', 'n') else cell.ljust(width)
-                 for cell, width, title in zip(row, widths, header, strict=True)]
+        cells = [
+            cell.rjust(width) if title in ('return', '100 x score', 'n') else cell.ljust(width)
+            for cell, width, title in zip(row, widths, header, strict=True)
+        ]
         lines.append('  '.join(cells).rstrip())
     for experiment in experiments:
         lines += warnings_about(experiment)
     mixed = Counter((experiment.dataset, experiment.exp_name) for experiment in experiments)
-    lines += [f'{dataset} {exp_name}: {n} lines, because its rollouts are of different models, settings or data'
-              for (dataset, exp_name), n in mixed.items() if n > 1]
+    lines += [
+        f'{dataset} {exp_name}: {n} lines, because its rollouts are of different models, settings or data'
+        for (dataset, exp_name), n in mixed.items()
+        if n > 1
+    ]
     return '\n'.join(lines)
 
 
@@ -222,8 +255,10 @@ def warnings_about(experiment: Experiment) -> list[str]:
     epochs = sorted({str(rollout['gpt_epoch']) for rollout in experiment.rollouts})
     warnings = []
     if len(set(seeds)) < len(seeds):
-        warnings.append(f'{name}: {n} rollouts, but {len(set(seeds))} seeds; equal seeds repeat one episode, '
-                        'and the standard error is too small')
+        warnings.append(
+            f'{name}: {n} rollouts, but {len(set(seeds))} seeds; equal seeds repeat one episode, '
+            'and the standard error is too small'
+        )
     if len(epochs) > 1:
         warnings.append(f'{name}: averages models of different epochs: {", ".join(epochs)}')
     return warnings
@@ -232,7 +267,7 @@ def warnings_about(experiment: Experiment) -> list[str]:
 def main(argv=None):
     parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
     parser.add_argument('logs', nargs='?', metavar='LOGS', help='the same as --logbase')
-    parser.add_argument('--logbase', default='logs', help='folder that holds the data sets\' folders')
+    parser.add_argument('--logbase', default='logs', help="folder that holds the data sets' folders")
     parser.add_argument('--dataset', help='only this data set')
     parser.add_argument('--exp_name', metavar='GLOB', help="only these experiments, e.g. 'plans/defaults/*'")
     args = parser.parse_args(argv)

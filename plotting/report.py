@@ -5,6 +5,7 @@
 The page needs no server, no network and no script; the plots are in it, and the videos as far as --video_mb goes.
 Videos beyond that are linked: they play for as long as the page stays where it is beside the logs.
 """
+
 import math
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections import Counter, defaultdict
@@ -34,16 +35,37 @@ from trajectory.utils.errors import InputError
 from trajectory.utils.files import write_atomically
 
 TEMPLATES = Path(__file__).parent / 'templates'
-FEW_PLANS = 6       # videos of plans that are shown without being asked for
+FEW_PLANS = 6  # videos of plans that are shown without being asked for
 # settings that tell where a run lies or how it was watched, not what it is
 ASIDE = {
-    'experiment', 'dataset', 'config', 'restart', 'debug', 'logbase', 'exp_name', 'prefix', 'suffix', 'savepath',
-    'commit', 'versions', 'verbose',
+    'experiment',
+    'dataset',
+    'config',
+    'restart',
+    'debug',
+    'logbase',
+    'exp_name',
+    'prefix',
+    'suffix',
+    'savepath',
+    'commit',
+    'versions',
+    'verbose',
 }
 # those that tell how a training run was watched and kept, and leave its weights as they are
 UNFELT = {
-    'device', 'threads', 'dataset_path', 'log_freq', 'n_saves', 'save_minutes', 'save_steps', 'tensorboard', 'wandb',
-    'eval_every', 'eval_episodes', 'eval_steps',
+    'device',
+    'threads',
+    'dataset_path',
+    'log_freq',
+    'n_saves',
+    'save_minutes',
+    'save_steps',
+    'tensorboard',
+    'wandb',
+    'eval_every',
+    'eval_episodes',
+    'eval_steps',
 }
 
 
@@ -77,8 +99,9 @@ class Plans:
 
     @property
     def seconds_per_step(self) -> float | None:
-        return mean_and_error([episode.seconds_per_step for episode in self.episodes
-                               if episode.seconds_per_step is not None])[0]
+        return mean_and_error(
+            [episode.seconds_per_step for episode in self.episodes if episode.seconds_per_step is not None]
+        )[0]
 
     @property
     def cut_at(self) -> str | None:
@@ -87,8 +110,11 @@ class Plans:
 
     @property
     def warnings(self) -> list[str]:
-        cut = [f'Episodes were cut at {self.cut_at} steps: their returns and scores are not those of whole ones'
-               ] if self.cut_at else []
+        cut = (
+            [f'Episodes were cut at {self.cut_at} steps: their returns and scores are not those of whole ones']
+            if self.cut_at
+            else []
+        )
         subject = f'{self.experiment.dataset} {self.name}: '
         return cut + [warning.removeprefix(subject) for warning in warnings_about(self.experiment)]
 
@@ -117,25 +143,38 @@ class DataSet:
         experiments = [plans.experiment for plans in self.plans]
         return figures.draw_returns(f'{self.anchor}-returns', experiments, source) if experiments else None
 
-    def differences(self, run: Run) -> dict[str, str]:
+    def differences(self, run: Run) -> dict[str, str | None]:
         """The settings of a training run that not all of the data set share."""
         settled = [settings_of([other]) for other in self.trainings if other.settings]
-        return {name: value for name, value in settings_of([run]).items()
-                if name not in UNFELT and any(other.get(name) != value for other in settled)}
+        return {
+            name: value
+            for name, value in settings_of([run]).items()
+            if name not in UNFELT and any(other.get(name) != value for other in settled)
+        }
+
 
 # -------------------------------- contents --------------------------------- #
+
 
 def gather(trainings: list[Training], episodes: list[Episode]) -> list[DataSet]:
     """Sort the runs by data set, and the episodes into experiments."""
     planned = [episode for episode in episodes if episode.rollout is not None]
     owners = {id(episode.rollout): episode for episode in planned}
     found = [(episode.dataset, episode.exp_name, episode.rollout) for episode in planned]
-    plans = [Plans(experiment, tuple(owners[id(rollout)] for rollout in experiment.rollouts))
-             for experiment in group_rollouts(found)]
+    plans = [
+        Plans(experiment, tuple(owners[id(rollout)] for rollout in experiment.rollouts))
+        for experiment in group_rollouts(found)
+    ]
     names = sorted({run.dataset for run in [*trainings, *episodes]})
-    return [DataSet(name, f'data{n}', [run for run in trainings if run.dataset == name],
-                    [one for one in plans if one.experiment.dataset == name])
-            for n, name in enumerate(names)]
+    return [
+        DataSet(
+            name,
+            f'data{n}',
+            [run for run in trainings if run.dataset == name],
+            [one for one in plans if one.experiment.dataset == name],
+        )
+        for n, name in enumerate(names)
+    ]
 
 
 def group_failures(runs: list[Run]) -> list[tuple[list[Run], str]]:
@@ -150,13 +189,17 @@ def group_failures(runs: list[Run]) -> list[tuple[list[Run], str]]:
 def choose_for_table(plans: list[Plans]) -> tuple[dict, list[tuple[Experiment, str]]]:
     """What may stand beside the published scores, as `choose_comparable` has it, and unambiguous."""
     experiments = [one.experiment for one in plans]
+
     def place(experiment):
         return experiment.dataset, experiment.algorithm
 
     rivals = Counter(map(place, (one for one in experiments if why_not_comparable(one) is None)))
     chosen, left_out = choose_comparable([one for one in experiments if rivals[place(one)] <= 1])
-    left_out += [(one, why_not_comparable(one) or 'one of several; choose with --exp_name')
-                 for one in experiments if rivals[place(one)] > 1]
+    left_out += [
+        (one, why_not_comparable(one) or 'one of several; choose with --exp_name')
+        for one in experiments
+        if rivals[place(one)] > 1
+    ]
     return chosen, sorted(left_out, key=lambda pair: (pair[0].dataset, pair[0].exp_name))
 
 
@@ -169,15 +212,19 @@ def compare_with_published(plans: list[Plans]) -> dict:
     covered = tuple(setting for setting in scores.SETTINGS_WITHOUT_ANT if setting in of_tt)
     settings = covered or scores.SETTINGS_WITHOUT_ANT
     return {
-        'chosen': chosen, 'left_out': left_out, 'ours': table.our_columns(chosen), 'algorithms': algorithms,
-        'means': means, 'errors': errors,
+        'chosen': chosen,
+        'left_out': left_out,
+        'ours': table.our_columns(chosen),
+        'algorithms': algorithms,
+        'means': means,
+        'errors': errors,
         'bars': figures.draw_averages('averages', average_all(means, settings)),
         'averaged': describe_settings(settings),
         'latex': f'{table.format_table(algorithms, means, errors)}\n{table.describe_ours(chosen, left_out)}',
     }
 
 
-def settings_of(runs: list[Run]) -> dict[str, str]:
+def settings_of(runs: list[Run]) -> dict[str, str | None]:
     """The settings of runs; all values of one that they do not share."""
     names = dict.fromkeys(name for run in runs for name in run.settings if name not in ASIDE)
     return {name: differing([run.settings.get(name) for run in runs], none='None') for name in names}
@@ -188,7 +235,9 @@ def differing(values: list, none: str | None = None) -> str | None:
     shown = dict.fromkeys(none if value is None else str(value) for value in values)
     return ', '.join(value for value in shown if value is not None) or none
 
+
 # ---------------------------------- page ----------------------------------- #
+
 
 def render(logs: Path, page: Path, exp_name: str | None = None, budget: float = 0) -> tuple[str, dict[Path, Film]]:
     """The page, and the videos that it shows.
@@ -202,25 +251,41 @@ def render(logs: Path, page: Path, exp_name: str | None = None, budget: float = 
         names = sorted({episode.exp_name for episode in episodes})
         episodes = [episode for episode in episodes if fnmatchcase(episode.exp_name, exp_name)]
         if not episodes:
-            raise InputError(f'no experiment in {logs} matches {exp_name!r}.\n'
-                             f'  There are: {", ".join(names) or "none"}')
+            raise InputError(
+                f'no experiment in {logs} matches {exp_name!r}.\n  There are: {", ".join(names) or "none"}'
+            )
     data_sets = gather(trainings, episodes)
     plans = [one for data_set in data_sets for one in data_set.plans]
     films = collect_films([episode for one in plans for episode in one.episodes], page, budget)
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     environment.filters.update(
-        decimals=decimals, breakable=breakable, settings=settings_of, mean_and_error=mean_and_error,
+        decimals=decimals,
+        breakable=breakable,
+        settings=settings_of,
+        mean_and_error=mean_and_error,
         link=lambda path: address_of(path, page),
     )
     text = environment.get_template('report.html').render(
         style=Markup((TEMPLATES / 'report.css').read_text(encoding='utf-8')),
-        logs=str(logs.resolve()), made=datetime.now(), trainings=trainings, episodes=episodes, data_sets=data_sets,
-        failures=group_failures([*trainings, *episodes]), films=films,
+        logs=str(logs.resolve()),
+        made=datetime.now(),
+        trainings=trainings,
+        episodes=episodes,
+        data_sets=data_sets,
+        failures=group_failures([*trainings, *episodes]),
+        films=films,
         notes=list(dict.fromkeys(note for one in plans for note in one.warnings)),
-        published=compare_with_published(plans), table=table, scores=scores, figures=figures, few_plans=FEW_PLANS,
+        published=compare_with_published(plans),
+        table=table,
+        scores=scores,
+        figures=figures,
+        few_plans=FEW_PLANS,
     )
     return text, films
 
@@ -237,33 +302,44 @@ def decimals(number, places: int = 0) -> str:
     return f'{number:,.{places}f}'.replace('-', '−') if math.isfinite(number) else str(number)
 
 
-def write_report(logs: str | Path, savepath: str | Path | None = None, exp_name: str | None = None,
-                 video_mb: float = 40) -> str:
+def write_report(
+    logs: str | Path, savepath: str | Path | None = None, exp_name: str | None = None, video_mb: float = 40
+) -> str:
     """Write the page, and say where it is."""
     logs = Path(logs)
     page = Path(savepath) if savepath else logs / 'report.html'
     if not video_mb >= 0:
         raise InputError(f'video_mb must be at least 0, got {video_mb}.\n  Pass --video_mb 0 to link all videos.')
-    text, films = render(logs, page, exp_name, video_mb * 2 ** 20)
+    text, films = render(logs, page, exp_name, video_mb * 2**20)
     try:
         page.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f'cannot make the folder {page.parent}: {error.strerror}.\n'
-                         '  Choose another place with --savepath.') from error
+        raise InputError(
+            f'cannot make the folder {page.parent}: {error.strerror}.\n  Choose another place with --savepath.'
+        ) from error
     with write_atomically(page) as partial:
         partial.write_bytes(text.encode('utf-8', 'replace'))
     within = sum(film.is_within for film in films.values())
-    return f'wrote {page}: {page.stat().st_size / 2 ** 20:.1f} MB, with {within} of {len(films)} videos in it'
+    return f'wrote {page}: {page.stat().st_size / 2**20:.1f} MB, with {within} of {len(films)} videos in it'
 
 
 def main(argv=None):
     parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
-    parser.add_argument('logs', nargs='?', default='logs', metavar='LOGS', help="folder that holds the data sets' "
-                        'folders (default: %(default)s)')
+    parser.add_argument(
+        'logs',
+        nargs='?',
+        default='logs',
+        metavar='LOGS',
+        help="folder that holds the data sets' folders (default: %(default)s)",
+    )
     parser.add_argument('--savepath', help='the page to write (default: report.html in LOGS)')
     parser.add_argument('--exp_name', metavar='GLOB', help="of the plans only these, e.g. 'plans/defaults/*'")
-    parser.add_argument('--video_mb', type=float, default=40, help='megabytes of videos to take into the page; others '
-                        'are linked (default: %(default)s)')
+    parser.add_argument(
+        '--video_mb',
+        type=float,
+        default=40,
+        help='megabytes of videos to take into the page; others are linked (default: %(default)s)',
+    )
     args = parser.parse_args(argv)
     try:
         print(write_report(args.logs, args.savepath, args.exp_name, args.video_mb))

@@ -2,6 +2,7 @@
 
 A broken file is never an error here: it is a problem of the run that it belongs to.
 """
+
 import itertools
 import os
 import re
@@ -15,14 +16,22 @@ from trajectory.utils.errors import InputError
 from trajectory.utils.files import read_json
 
 # one of these makes a folder a run
-MARKS = ('args.json', 'rollout.json', 'metrics.jsonl', 'model_config.json', 'model_config.pkl', 'source.json',
-         'model.safetensors', 'sweep.log')
+MARKS = (
+    'args.json',
+    'rollout.json',
+    'metrics.jsonl',
+    'model_config.json',
+    'model_config.pkl',
+    'source.json',
+    'model.safetensors',
+    'sweep.log',
+)
 WEIGHTS = re.compile(r'state_(\d+)\.pt')
-PLAN_VIDEO = re.compile(r'(\d+)_plan\.(mp4|png)')      # mazes are drawn as pictures
+PLAN_VIDEO = re.compile(r'(\d+)_plan\.(mp4|png)')  # mazes are drawn as pictures
 ROLLOUT_VIDEOS = ('rollout.mp4', 'rollout.png')
-USUAL = {'gpt', *ROOTS}     # how the names of runs begin, unless others are given
+USUAL = {'gpt', *ROOTS}  # how the names of runs begin, unless others are given
 NOT_RUNS = ('tensorboard', 'wandb')
-LOG_TAIL = 2 ** 16      # bytes of a sweep.log that are read
+LOG_TAIL = 2**16  # bytes of a sweep.log that are read
 
 
 @dataclass(frozen=True)
@@ -30,11 +39,11 @@ class Run:
     """One folder that a script wrote to."""
 
     dataset: str
-    name: str               # beneath the data set's folder: `gpt/azure`, `plans/defaults/freq1_H15_beam128/0`
+    name: str  # beneath the data set's folder: `gpt/azure`, `plans/defaults/freq1_H15_beam128/0`
     folder: Path
-    settings: dict          # of args.json; empty where there is none
-    has_changes: bool       # whether the code differed from its commit
-    written: datetime       # when its newest file was
+    settings: dict  # of args.json; empty where there is none
+    has_changes: bool  # whether the code differed from its commit
+    written: datetime  # when its newest file was
     problems: tuple[str, ...]
 
     @property
@@ -57,22 +66,24 @@ class Run:
 @dataclass(frozen=True)
 class Training(Run):
     metrics: list[dict]
-    source: dict            # of source.json
-    epochs: int | None      # of the newest weights; None where nothing tells
+    source: dict  # of source.json
+    epochs: int | None  # of the newest weights; None where nothing tells
 
     @property
     def heldout_loss(self) -> float | None:
         """The newest one."""
-        return next((record['heldout_loss'] for record in reversed(self.metrics)
-                     if record.get('heldout_loss') is not None), None)
+        return next(
+            (record['heldout_loss'] for record in reversed(self.metrics) if record.get('heldout_loss') is not None),
+            None,
+        )
 
 
 @dataclass(frozen=True)
 class Episode(Run):
-    rollout: dict | None    # what `load_result` returns
+    rollout: dict | None  # what `load_result` returns
     seconds_per_step: float | None
     rollout_video: Path | None
-    plan_videos: tuple[tuple[int, Path], ...]   # the step that each plan was made at
+    plan_videos: tuple[tuple[int, Path], ...]  # the step that each plan was made at
 
     @property
     def is_filmed(self) -> bool:
@@ -92,7 +103,7 @@ def find_runs(logbase: str | Path) -> tuple[list[Training], list[Episode]]:
     for folder, subfolders, files in os.walk(logbase):
         folder = Path(folder)
         subfolders[:] = [name for name in subfolders if name not in NOT_RUNS and not name.startswith('.')]
-        files = {name for name in files if not name.startswith('.') and (folder / name).is_file()}    # whole ones
+        files = {name for name in files if not name.startswith('.') and (folder / name).is_file()}  # whole ones
         parts = folder.relative_to(logbase).parts
         is_plan = any(root in parts for root in ROOTS)
         left_empty = not USUAL.isdisjoint(parts[:-1]) and not files and not subfolders
@@ -100,11 +111,15 @@ def find_runs(logbase: str | Path) -> tuple[list[Training], list[Episode]]:
             kind, found = (read_episode, episodes) if is_plan else (read_training, trainings)
             found.append(kind(folder, logbase, files))
     if not trainings and not episodes:
-        raise InputError(f'found no run in {logbase}{"" if logbase.is_dir() else ", which is not a folder"}.\n'
-                         "  Pass the folder that holds the data sets' folders, or train first:\n"
-                         '  python scripts/train.py --dataset hopper-mixed-ppo')
-    return (sorted(trainings, key=lambda run: (run.dataset, natural(run.name))),
-            sorted(episodes, key=lambda run: (run.dataset, natural(run.name))))
+        raise InputError(
+            f'found no run in {logbase}{"" if logbase.is_dir() else ", which is not a folder"}.\n'
+            "  Pass the folder that holds the data sets' folders, or train first:\n"
+            '  python scripts/train.py --dataset hopper-mixed-ppo'
+        )
+    return (
+        sorted(trainings, key=lambda run: (run.dataset, natural(run.name))),
+        sorted(episodes, key=lambda run: (run.dataset, natural(run.name))),
+    )
 
 
 def is_mark(name: str, is_plan: bool) -> bool:
@@ -115,7 +130,9 @@ def natural(name: str) -> list:
     """Sort by this to have 2 before 10."""
     return [(int(part), '') if part.isdecimal() else (-1, part) for part in re.split(r'(\d+)', name)]
 
+
 # ---------------------------------- kinds ---------------------------------- #
+
 
 def read_training(folder: Path, logbase: Path, files: set[str]) -> Training:
     known, problems = read_common(folder, logbase, files)
@@ -139,8 +156,7 @@ def read_training(folder: Path, logbase: Path, files: set[str]) -> Training:
         problems.append(f'Unfinished: the newest weights are of epoch {max(saved)} of {asked}.')
     elif saved and not files & {'model_config.json', 'model_config.pkl'}:
         problems.append('No model_config.json: the weights cannot be loaded.')
-    return Training(**known, problems=tuple(problems), metrics=metrics, source=source,
-                    epochs=max(saved, default=None))
+    return Training(**known, problems=tuple(problems), metrics=metrics, source=source, epochs=max(saved, default=None))
 
 
 def read_episode(folder: Path, logbase: Path, files: set[str]) -> Episode:
@@ -153,16 +169,21 @@ def read_episode(folder: Path, logbase: Path, files: set[str]) -> Episode:
         except InputError as error:
             problems.append(str(error))
     elif not problems:
-        problems.append('No rollout.json: planning failed, was stopped, or is still under way.' if files
-                        else 'The folder is empty.')
+        problems.append(
+            'No rollout.json: planning failed, was stopped, or is still under way.' if files else 'The folder is empty.'
+        )
     if 'timing.json' in files:
         timing = read_object(folder / 'timing.json', problems)
     seconds = timing.get('seconds_per_step')
     plans = sorted((int(match[1]), folder / match[0]) for match in map(PLAN_VIDEO.fullmatch, files) if match)
-    return Episode(**known, problems=tuple(problems), rollout=rollout,
-                   seconds_per_step=seconds if is_number(seconds) else None,
-                   rollout_video=next((folder / name for name in ROLLOUT_VIDEOS if name in files), None),
-                   plan_videos=tuple(plans))
+    return Episode(
+        **known,
+        problems=tuple(problems),
+        rollout=rollout,
+        seconds_per_step=seconds if is_number(seconds) else None,
+        rollout_video=next((folder / name for name in ROLLOUT_VIDEOS if name in files), None),
+        plan_videos=tuple(plans),
+    )
 
 
 def epochs_asked(folder: Path, settings: dict) -> int | None:
@@ -170,8 +191,10 @@ def epochs_asked(folder: Path, settings: dict) -> int | None:
     if is_number(settings.get('n_epochs')):
         return settings['n_epochs']
     try:
-        windows = (read_json(folder / 'trainer_config.json')['settings']['warmup_tokens']
-                   // read_json(folder / 'model_config.json')['settings']['block_size'])     # it warms up for one epoch
+        windows = (
+            read_json(folder / 'trainer_config.json')['settings']['warmup_tokens']
+            // read_json(folder / 'model_config.json')['settings']['block_size']
+        )  # it warms up for one epoch
         return int(1e6 / windows * settings['n_epochs_ref'])
     except (InputError, KeyError, TypeError, ZeroDivisionError, ValueError, OverflowError):
         return None
@@ -187,16 +210,22 @@ def read_common(folder: Path, logbase: Path, files: set[str]) -> tuple[dict, lis
     diff = folder / 'diff.txt'
     written = max((folder / name).stat().st_mtime for name in files) if files else folder.stat().st_mtime
     return {
-        'dataset': clean(dataset), 'name': clean(name), 'folder': folder, 'settings': settings,
-        'has_changes': 'diff.txt' in files and diff.stat().st_size > 0, 'written': datetime.fromtimestamp(written),
+        'dataset': clean(dataset),
+        'name': clean(name),
+        'folder': folder,
+        'settings': settings,
+        'has_changes': 'diff.txt' in files and diff.stat().st_size > 0,
+        'written': datetime.fromtimestamp(written),
     }, problems
 
+
 # --------------------------------- reading --------------------------------- #
+
 
 def locate(folder: Path, logbase: Path, named) -> tuple[str, str]:
     """The data set of a run, and its name.    named : the data set that its settings name, if they do"""
     parts = folder.relative_to(logbase).parts
-    if isinstance(named, str) and parts[:named.count('/') + 1] == tuple(named.split('/')):
+    if isinstance(named, str) and parts[: named.count('/') + 1] == tuple(named.split('/')):
         depth = named.count('/') + 1
     else:
         depth = next((n for n, part in enumerate(parts) if part in USUAL), min(1, len(parts)))
@@ -223,14 +252,14 @@ def last_words(log: Path) -> str:
         file.seek(max(0, log.stat().st_size - LOG_TAIL))
         lines = file.read().decode(errors='replace').replace('\r', '\n').splitlines()
     begin = max((n for n, line in enumerate(lines) if line.startswith('$ python ')), default=-1)
-    lines = lines[begin + 1:]
+    lines = lines[begin + 1 :]
     told = [n for n, line in enumerate(lines) if re.match(r'\w+\.py: error: |Traceback \(most recent', line)]
     if not told:
         return ''
     if lines[told[-1]].startswith('Traceback'):
         return next((line for line in reversed(lines) if line.strip()), '')
     message = [lines[told[-1]].partition(': error: ')[2]]
-    message += itertools.takewhile(lambda line: line.startswith('  '), lines[told[-1] + 1:])
+    message += itertools.takewhile(lambda line: line.startswith('  '), lines[told[-1] + 1 :])
     return '\n'.join(message)
 
 

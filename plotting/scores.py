@@ -3,6 +3,7 @@
 Sources: TT, its errors and TT (uniform), and the collection of the others: Janner et al. 2021, "Offline
 Reinforcement Learning as One Big Sequence Modeling Problem". Only TT was run on Ant.
 """
+
 BUFFERS = ('medium-expert', 'medium', 'medium-replay')
 ENVIRONMENTS = ('halfcheetah', 'hopper', 'walker2d', 'ant')
 SETTINGS = tuple((buffer, environment) for buffer in BUFFERS for environment in ENVIRONMENTS)

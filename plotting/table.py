@@ -5,6 +5,7 @@
 Our column holds what is comparable: D4RL's data sets, planned in D4RL's physics. What is left out of it is
 named in comments beneath the table, and so is where each of its numbers comes from.
 """
+
 import re
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from copy import deepcopy
@@ -16,13 +17,14 @@ from trajectory.utils.errors import InputError
 
 ALGORITHMS = ('BC', 'MBOP', 'BRAC', 'CQL', 'DT', 'TT')
 OURS = 'TT (rerun)'
-LINE_BREAKS = re.compile(r'[\x00-\x1f\x7f-\x9f\u2028\u2029]+')      # what could end a comment of LaTeX
+LINE_BREAKS = re.compile(r'[\x00-\x1f\x7f-\x9f\u2028\u2029]+')  # what could end a comment of LaTeX
 RERUNS = {'trajectory_transformer': OURS, 'decision_transformer': 'DT (rerun)', 'behavior_cloning': 'BC (rerun)'}
 
 BUFFER_NAMES = {'medium-expert': 'Medium-Expert', 'medium': 'Medium', 'medium-replay': 'Medium-Replay'}
 ENVIRONMENT_NAMES = {'halfcheetah': 'HalfCheetah', 'hopper': 'Hopper', 'walker2d': 'Walker2d', 'ant': 'Ant'}
 
 # --------------------------------- cells ---------------------------------- #
+
 
 def get_result(algorithm, buffer, environment, means=scores.means, errors=scores.errors):
     """Look up one score: its mean, and its standard error; each is None where there is none."""
@@ -35,7 +37,9 @@ def format_result(mean: float | None, error: float | None = None) -> str:
     shown_error = '' if error is None else rf' \scriptsize{{\raisebox{{1pt}}{{$\pm {error:.1f}$}}}}'
     return f'${mean:.1f}${shown_error}'
 
+
 # ---------------------------------- rows ---------------------------------- #
+
 
 def format_algorithm(algorithm: str) -> str:
     return rf'\multicolumn{{1}}{{c}}{{\bf {algorithm}}}'
@@ -69,28 +73,34 @@ def format_averages(label, settings, algorithms, means=scores.means) -> str:
 
 def format_averages_block(algorithms, means=scores.means) -> str:
     """Lay out the two rows of averages."""
-    return '\n'.join([
-        format_averages('without Ant', SETTINGS_WITHOUT_ANT, algorithms, means),
-        format_averages('all settings', SETTINGS, algorithms, means),
-    ])
+    return '\n'.join(
+        [
+            format_averages('without Ant', SETTINGS_WITHOUT_ANT, algorithms, means),
+            format_averages('all settings', SETTINGS, algorithms, means),
+        ]
+    )
 
 
 def join_cells(cells) -> str:
     return ' & '.join(cells) + r' \\'
 
+
 # --------------------------------- table ---------------------------------- #
+
 
 def format_table(algorithms=ALGORITHMS, means=scores.means, errors=scores.errors) -> str:
     """Lay out the whole table, from `tabular` to `tabular`."""
     blocks = [format_buffer_block(buffer, algorithms, means, errors) for buffer in BUFFERS]
     blocks = [format_algorithms(algorithms), *blocks, format_averages_block(algorithms, means)]
-    return '\n'.join([
-        rf'\begin{{tabular}}{{ll{"r" * len(algorithms)}}}',
-        r'\toprule',
-        '\n\\midrule\n'.join(blocks),
-        r'\bottomrule',
-        r'\end{tabular}',
-    ])
+    return '\n'.join(
+        [
+            rf'\begin{{tabular}}{{ll{"r" * len(algorithms)}}}',
+            r'\toprule',
+            '\n\\midrule\n'.join(blocks),
+            r'\bottomrule',
+            r'\end{tabular}',
+        ]
+    )
 
 
 def add_ours(chosen: dict) -> tuple[dict, dict]:
@@ -128,8 +138,10 @@ def describe_ours(chosen: dict, left_out: list) -> str:
     lines = [f'{", ".join(our_columns(chosen))}: mean and standard error (n - 1) of 100 x score']
     for experiment in chosen.values():
         n = len(experiment.rollouts)
-        lines.append(f'  {experiment.dataset} {experiment.exp_name}: {name_of(experiment.algorithm)}, n = {n}, '
-                     f'{experiment.provenance}')
+        lines.append(
+            f'  {experiment.dataset} {experiment.exp_name}: {name_of(experiment.algorithm)}, n = {n}, '
+            f'{experiment.provenance}'
+        )
         lines += [f'  beware: {warning}' for warning in warnings_about(experiment)]
     if not chosen:
         lines.append('  nothing comparable was found')

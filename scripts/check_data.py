@@ -15,6 +15,7 @@ A row holds what was observed, the action then taken, and the reward that it ear
 environment (Hopper-v4), taken stock unless `metadata/physics` says d4rl. The returns are drawn beside the file, or to
 --output. The command exits with 2 where the file has violations: what makes scripts/train.py refuse it.
 """
+
 from pathlib import Path
 
 import numpy as np
@@ -26,10 +27,10 @@ from trajectory.utils.errors import InputError
 
 
 class Parser(utils.Flags):
-    file: str                       # the HDF5 file to look at
-    dataset: str | None = None      # data set that the file is taken for, where it does not say so itself
-    output: str | None = None       # picture of the returns to write; FILE_returns.png, beside the file, unless given
-    rows: int = 10                  # rows to list of each violation
+    file: str  # the HDF5 file to look at
+    dataset: str | None = None  # data set that the file is taken for, where it does not say so itself
+    output: str | None = None  # picture of the returns to write; FILE_returns.png, beside the file, unless given
+    rows: int = 10  # rows to list of each violation
 
     def configure(self):
         super().configure()
@@ -73,9 +74,15 @@ def print_summary(path, found):
 
 def print_ranges(found):
     """A table: episodes first, then each column; the constant ones by name alone."""
-    rows = [(name, values.min(), values.mean(), values.max(), values.std()) for name, values in (
-        ('length', found.lengths), ('return', found.returns),
-        ('100 x score', None if found.scores is None else 100 * found.scores)) if values is not None]
+    rows = [
+        (name, values.min(), values.mean(), values.max(), values.std())
+        for name, values in (
+            ('length', found.lengths),
+            ('return', found.returns),
+            ('100 x score', None if found.scores is None else 100 * found.scores),
+        )
+        if values is not None
+    ]
     ranges = found.ranges()
     rows += [row for row in ranges if row[-1] > 0]
     width = max([len(row[0]) for row in rows], default=0)

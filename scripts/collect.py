@@ -16,6 +16,7 @@ Needs `pip install -e .[collect]`. Snapshots stay under `--snapshots`; a second 
 In a maze a controller of ours finds the way, and nothing is trained: an episode goes from a random place to another,
 and ends there. As in D4RL's own data the rewards are those of the maze's one goal. Needs `pip install -e .[robotics]`.
 """
+
 import logging
 import tempfile
 from importlib.metadata import version
@@ -44,15 +45,15 @@ AGENTS = {  # what differs from Stable-Baselines3's own settings
 class Parser(utils.Flags):
     """What to record, and how long to train for it."""
 
-    robot: str = 'hopper'            # hopper, halfcheetah, walker2d or ant; or a maze: maze2d-medium-v1
-    physics: str = 'd4rl'            # d4rl (MuJoCo 2.1.0's) or stock
+    robot: str = 'hopper'  # hopper, halfcheetah, walker2d or ant; or a maze: maze2d-medium-v1
+    physics: str = 'd4rl'  # d4rl (MuJoCo 2.1.0's) or stock
     quality: list[str] = ['medium']  # random, medium, medium-replay, expert, snapshots; several share the transitions
-    n_transitions: int = 100_000     # steps to record
-    savepath: str = ''               # the HDF5 file to write
-    agent: str = 'SAC'               # SAC, as D4RL, or PPO, which learns less from a step and far more in a minute
-    train_steps: int = 300_000       # environment steps of the agent's training
-    eval_every: int = 10_000         # environment steps between snapshots
-    eval_episodes: int = 10          # episodes that judge a snapshot
+    n_transitions: int = 100_000  # steps to record
+    savepath: str = ''  # the HDF5 file to write
+    agent: str = 'SAC'  # SAC, as D4RL, or PPO, which learns less from a step and far more in a minute
+    train_steps: int = 300_000  # environment steps of the agent's training
+    eval_every: int = 10_000  # environment steps between snapshots
+    eval_episodes: int = 10  # episodes that judge a snapshot
     snapshots: str = 'logs/collect'  # folder of the snapshots, one folder in it for each robot, agent and seed
     seed: int = 0
 
@@ -63,8 +64,9 @@ def main(args):
     from trajectory.environments.making import make_environment
 
     walking = is_maze(args.robot)
-    env = make_environment(args.robot, 'stock') if walking else make_environment(f'{ROBOTS[args.robot]}-v4',
-                                                                                args.physics)
+    env = (
+        make_environment(args.robot, 'stock') if walking else make_environment(f'{ROBOTS[args.robot]}-v4', args.physics)
+    )
     folder = Path(args.snapshots) / f'{args.robot}-{args.physics}-{args.agent}-seed{args.seed}'
 
     # ------------------------------ training ------------------------------ #
@@ -88,22 +90,34 @@ def main(args):
 
     # ------------------------------ results ------------------------------- #
     packages = ('gymnasium-robotics',) if walking else ('stable-baselines3', 'torch')
-    write_episodes(args.savepath, columns, metadata={
-        'env': env.id, 'physics': env.physics, 'policy': policies, 'seed': args.seed,
-        'sources': f'scripts/collect.py: {", ".join(policies)}',
-        'versions': {name: version(name) for name in ('gymnasium', 'mujoco', *packages, 'numpy')},
-    })
+    write_episodes(
+        args.savepath,
+        columns,
+        metadata={
+            'env': env.id,
+            'physics': env.physics,
+            'policy': policies,
+            'seed': args.seed,
+            'sources': f'scripts/collect.py: {", ".join(policies)}',
+            'versions': {name: version(name) for name in ('gymnasium', 'mujoco', *packages, 'numpy')},
+        },
+    )
     ends = np.flatnonzero(columns['terminals'] | columns['timeouts']) + 1
     returns = np.array([piece.sum() for piece in np.split(columns['rewards'], ends) if len(piece)])
-    print(f'{args.savepath}: {len(columns["rewards"]):,} transitions, {len(returns):,} episodes, '
-          f'return {returns.mean():.0f} ± {returns.std():.0f} ({returns.min():.0f} to {returns.max():.0f})\n'
-          f'Train on it: python scripts/train.py --dataset {Path(args.savepath).stem} --dataset_path {args.savepath}')
+    print(
+        f'{args.savepath}: {len(columns["rewards"]):,} transitions, {len(returns):,} episodes, '
+        f'return {returns.mean():.0f} ± {returns.std():.0f} ({returns.min():.0f} to {returns.max():.0f})\n'
+        f'Train on it: python scripts/train.py --dataset {Path(args.savepath).stem} --dataset_path {args.savepath}'
+    )
 
 
 def expand(qualities, evaluations):
     """The qualities, `snapshots` written out as the steps of each."""
-    return [part for quality in qualities
-            for part in ([row['steps'] for row in evaluations] if quality == 'snapshots' else [quality])]
+    return [
+        part
+        for quality in qualities
+        for part in ([row['steps'] for row in evaluations] if quality == 'snapshots' else [quality])
+    ]
 
 
 def is_maze(robot):
@@ -121,7 +135,7 @@ def check(args):
     if Path(args.savepath).is_dir():
         raise InputError(f'{args.savepath} is a folder; name a file: --savepath FILE.hdf5')
     try:
-        tempfile.TemporaryFile(dir=Path(args.savepath).parent).close()      # to know before the hours of training
+        tempfile.TemporaryFile(dir=Path(args.savepath).parent).close()  # to know before the hours of training
     except OSError as error:
         raise cannot_write(args.savepath, error) from error
     if is_maze(args.robot):
@@ -138,8 +152,10 @@ def check(args):
     if 'medium-replay' in args.quality and args.agent != 'SAC':
         raise InputError(f'{args.agent} keeps nothing of what it saw; record medium-replay with --agent SAC')
     if args.n_transitions < len(args.quality) or args.train_steps < args.eval_every or args.eval_every < 1:
-        raise InputError('expected at least one transition a quality, and train_steps >= eval_every >= 1; found '
-                         f'{args.n_transitions} transitions, {args.train_steps} and {args.eval_every} steps')
+        raise InputError(
+            'expected at least one transition a quality, and train_steps >= eval_every >= 1; found '
+            f'{args.n_transitions} transitions, {args.train_steps} and {args.eval_every} steps'
+        )
     try:
         import stable_baselines3  # noqa: F401
     except ImportError as error:
@@ -206,9 +222,11 @@ def record(args, env, folder, evaluations, quality, n_transitions, seed):
 
     returns : the columns, and the policy in words
     """
-    choices = {'random': lambda: evaluations[0],
-               'expert': lambda: max(evaluations, key=lambda row: row['mean_return']),
-               **{row['steps']: lambda row=row: row for row in evaluations}}
+    choices = {
+        'random': lambda: evaluations[0],
+        'expert': lambda: max(evaluations, key=lambda row: row['mean_return']),
+        **{row['steps']: lambda row=row: row for row in evaluations},
+    }
     chosen = choices.get(quality, lambda: first_medium(env, evaluations))()
     words = f'{args.agent} after {chosen["steps"]:,} steps (return {chosen["mean_return"]:.0f})'
     agent = load_snapshot(args.agent, folder, chosen['steps'], with_replay=quality == 'medium-replay')
@@ -226,9 +244,11 @@ def load_snapshot(kind, folder, steps, env=None, with_replay=False):
         agent = getattr(stable_baselines3, kind).load(folder / f'steps{steps}', env, device='cpu')
         if with_replay:
             agent.load_replay_buffer(folder / 'replay')
-    except Exception as error:      # damaged archives make the readers raise nearly anything
-        raise InputError(f'the snapshot {folder}/steps{steps} cannot be read: {error or type(error).__name__}.\n'
-                         '  Delete its folder, to train again; or pass another --snapshots.') from error
+    except Exception as error:  # damaged archives make the readers raise nearly anything
+        raise InputError(
+            f'the snapshot {folder}/steps{steps} cannot be read: {error or type(error).__name__}.\n'
+            '  Delete its folder, to train again; or pass another --snapshots.'
+        ) from error
     return agent
 
 
@@ -238,8 +258,10 @@ def first_medium(env, evaluations):
         if is_medium(env, row):
             return row
     best = max(row['mean_return'] for row in evaluations)
-    raise InputError(f'the agent reached a return of {best:.0f}, not a third of the expert that D4RL scores 100.\n'
-                     f'  Train longer: --train_steps {2 * evaluations[-1]["steps"]}')
+    raise InputError(
+        f'the agent reached a return of {best:.0f}, not a third of the expert that D4RL scores 100.\n'
+        f'  Train longer: --train_steps {2 * evaluations[-1]["steps"]}'
+    )
 
 
 def rollouts(env, act, n_transitions, seed):
@@ -265,7 +287,7 @@ def walks(env, n_transitions, seed):
     """
     controller = WaypointController(env.cells, np.random.default_rng(seed))
     columns = {name: [] for name in COLUMNS}
-    n_walked = 0    # steps of the walks that ended
+    n_walked = 0  # steps of the walks that ended
     with utils.Progress(n_transitions, name='walking') as progress:
         while len(columns['rewards']) < n_transitions:
             observation, _ = env.reset(seed=None if columns['rewards'] else seed)
@@ -282,8 +304,9 @@ def walks(env, n_transitions, seed):
                 progress.update()
             n_walked = len(columns['rewards']) if over else n_walked
     if not n_walked:
-        raise InputError(f'{n_transitions} steps are too few for one walk through {env.id}.\n'
-                         '  Pass --n_transitions 10000, say.')
+        raise InputError(
+            f'{n_transitions} steps are too few for one walk through {env.id}.\n  Pass --n_transitions 10000, say.'
+        )
     return {name: np.array(column[:n_walked]) for name, column in columns.items()}
 
 
@@ -291,8 +314,13 @@ def replayed(buffer, n_steps, n_transitions):
     """The last `n_transitions` of the first `n_steps` in a replay buffer, in the order they happened."""
     kept = slice(max(0, n_steps - n_transitions), n_steps)
     dones, timeouts = buffer.dones[kept, 0].astype(bool), buffer.timeouts[kept, 0].astype(bool)
-    return {'observations': buffer.observations[kept, 0], 'actions': buffer.actions[kept, 0],
-            'rewards': buffer.rewards[kept, 0], 'terminals': dones & ~timeouts, 'timeouts': timeouts}
+    return {
+        'observations': buffer.observations[kept, 0],
+        'actions': buffer.actions[kept, 0],
+        'rewards': buffer.rewards[kept, 0],
+        'terminals': dones & ~timeouts,
+        'timeouts': timeouts,
+    }
 
 
 if __name__ == '__main__':

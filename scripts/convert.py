@@ -12,6 +12,7 @@ The source is a folder of any format, or a model on the Hugging Face Hub; the ta
 
 The bins go with the model, where the source has them or its data set is on this machine.
 """
+
 import logging
 from dataclasses import replace
 from typing import Literal
@@ -25,12 +26,12 @@ log = logging.getLogger(__name__)
 
 
 class Parser(utils.Flags):
-    source: str                       # folder of the model to convert, or owner/name on the Hub
-    target: str                       # folder to write; it must not exist yet
+    source: str  # folder of the model to convert, or owner/name on the Hub
+    target: str  # folder to write; it must not exist yet
     format: Literal['pretrained', 'huggingface', 'reference'] = 'pretrained'  # what to write
     epoch: int | Literal['latest'] = 'latest'  # which of the source's weights to take
-    dataset: str | None = None        # data set that the model learned from, where the source does not say
-    dataset_path: str | None = None   # its HDF5 file, where it is not the one that the name stands for
+    dataset: str | None = None  # data set that the model learned from, where the source does not say
+    dataset_path: str | None = None  # its HDF5 file, where it is not the one that the name stands for
 
 
 def main(args):

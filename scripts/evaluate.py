@@ -1,7 +1,8 @@
 """Evaluate the policy of any method, acting in the environment it was trained for.
 
-    python scripts/evaluate.py --config config.behavior_cloning --dataset hopper-medium-v2 --n_episodes 20
+python scripts/evaluate.py --config config.behavior_cloning --dataset hopper-medium-v2 --n_episodes 20
 """
+
 import logging
 
 import numpy as np
@@ -15,7 +16,7 @@ log = logging.getLogger(__name__)
 
 class Parser(utils.Parser):
     dataset: str = 'halfcheetah-medium-expert-v2'  # dataset the policy was trained on
-    config: str = 'config.offline'                 # module with the settings
+    config: str = 'config.offline'  # module with the settings
 
 
 def main(args):
@@ -25,8 +26,14 @@ def main(args):
     algorithm = find_algorithm(args.algorithm).load(run, epoch, device)
     agent = algorithm.agent(args)
     spec = algorithm.spec(args.dataset, args.backend)
-    log.info('%s, epoch %s | environment %s, physics %s | learned from %s', run, algorithm.epoch, spec.id,
-             spec.physics, spec.data_source)
+    log.info(
+        '%s, epoch %s | environment %s, physics %s | learned from %s',
+        run,
+        algorithm.epoch,
+        spec.id,
+        spec.physics,
+        spec.data_source,
+    )
     with Recording(args, spec, agent, algorithm.identity(), {'gpt_epoch': algorithm.epoch}) as recording:
         renderers = make_renderers(args, recording)
         recording.run('acting')

@@ -20,6 +20,7 @@ From a list of episodes, dicts of arrays:
     np.savez_compressed('episodes.npz', **{f'{name}_{k}': value for k, episode in enumerate(episodes)
                                            for name, value in episode.items()})
 """
+
 from pathlib import Path
 from typing import Literal
 
@@ -33,10 +34,10 @@ from trajectory.utils.errors import InputError
 
 
 class Parser(utils.Flags):
-    source: str                     # the .npz, or the folder of them
-    target: str                     # the HDF5 file to write
-    env: str = ''                   # Gymnasium environment that it was recorded in: Hopper-v4, say
-    physics: Literal['stock', 'd4rl'] = 'stock'                 # of that environment: as installed, or MuJoCo 2.1.0's
+    source: str  # the .npz, or the folder of them
+    target: str  # the HDF5 file to write
+    env: str = ''  # Gymnasium environment that it was recorded in: Hopper-v4, say
+    physics: Literal['stock', 'd4rl'] = 'stock'  # of that environment: as installed, or MuJoCo 2.1.0's
     autoreset: Literal['next_step', 'same_step'] = 'next_step'  # how the environments of a buffer began anew
 
     def configure(self):
@@ -59,15 +60,20 @@ def main(args):
     env = make_environment(args.env, args.physics, target.stem)
     columns = import_episodes(source, args.autoreset)
     preprocess_fn = get_preprocess_fn(env.id)
-    check_widths(env, preprocess_fn, utils.TransitionLayout(
-        preprocess_fn(columns['observations'][:1]).shape[1], columns['actions'].shape[1]))
+    check_widths(
+        env,
+        preprocess_fn,
+        utils.TransitionLayout(preprocess_fn(columns['observations'][:1]).shape[1], columns['actions'].shape[1]),
+    )
 
     # ------------------------------ results ------------------------------- #
     write_episodes(target, columns, {'env': env.id, 'physics': env.physics, 'sources': f'imported from {source.name}'})
     fell, clock = (int(columns[name].sum()) for name in ('terminals', 'timeouts'))
-    print(f'{target}: {len(columns["rewards"]):,} steps, {fell:,} episodes ended by a fall, {clock:,} by the clock\n'
-          f'Look at it: python scripts/check_data.py {target}\n'
-          f'Train on it: python scripts/train.py --dataset {target.stem} --dataset_path {target}')
+    print(
+        f'{target}: {len(columns["rewards"]):,} steps, {fell:,} episodes ended by a fall, {clock:,} by the clock\n'
+        f'Look at it: python scripts/check_data.py {target}\n'
+        f'Train on it: python scripts/train.py --dataset {target.stem} --dataset_path {target}'
+    )
 
 
 if __name__ == '__main__':

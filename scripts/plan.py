@@ -1,9 +1,10 @@
 """Plan with a trained model, acting in the environment it was trained for.
 
-    python scripts/plan.py --dataset hopper-medium-v2 --gpt_loadpath gpt/pretrained
-    python scripts/plan.py --dataset halfcheetah-medium-v2 --n_episodes 15 --renderer None
-    python scripts/plan.py --dataset maze2d-medium-waypoints --gpt_loadpath gpt/goals --goal random --n_episodes 50
+python scripts/plan.py --dataset hopper-medium-v2 --gpt_loadpath gpt/pretrained
+python scripts/plan.py --dataset halfcheetah-medium-v2 --n_episodes 15 --renderer None
+python scripts/plan.py --dataset maze2d-medium-waypoints --gpt_loadpath gpt/goals --goal random --n_episodes 50
 """
+
 import logging
 
 import numpy as np
@@ -18,27 +19,33 @@ from trajectory.utils.errors import InputError
 
 log = logging.getLogger(__name__)
 
-CORE_RATE = 5e10        # floating-point operations a second that planning reaches on a core, about
+CORE_RATE = 5e10  # floating-point operations a second that planning reaches on a core, about
 SLOW_PLAN = 60 * CORE_RATE
 
 
 class Parser(utils.Parser):
     dataset: str = 'halfcheetah-medium-expert-v2'  # dataset the model was trained on
-    config: str = 'config.offline'                 # module with the settings
+    config: str = 'config.offline'  # module with the settings
 
 
 def main(args):
     device = utils.resolve_device(args.device)
     prepare_process(args, device)
-    SearchSettings.from_args(args, discount=1.0)    # refuses what no model could be searched with
+    SearchSettings.from_args(args, discount=1.0)  # refuses what no model could be searched with
 
     run, epoch = loaded_run(args)
     algorithm = ALGORITHM.load(run, epoch, device)
     check_size(args, algorithm.trained.model)
     agent = algorithm.agent(args)
     spec = algorithm.spec(args.dataset, args.backend)
-    log.info('%s, epoch %s | environment %s, physics %s | learned from %s', run, algorithm.epoch, spec.id,
-             spec.physics, spec.data_source)
+    log.info(
+        '%s, epoch %s | environment %s, physics %s | learned from %s',
+        run,
+        algorithm.epoch,
+        spec.id,
+        spec.physics,
+        spec.data_source,
+    )
 
     with Recording(args, spec, agent, algorithm.identity(), {'gpt_epoch': algorithm.epoch}) as recording:
         renderers = make_renderers(args, recording)
@@ -47,8 +54,9 @@ def main(args):
             episode, repeat = recording.episodes[k], agent.action_repeat
             if episode.step % args.vis_freq < repeat:
                 imagined = np.repeat(agent.imagined(k), repeat, axis=0)
-                renderers[k].render_plan(recording.folders[k] / f'{episode.step}_plan.mp4', imagined,
-                                         episode.states[-1])
+                renderers[k].render_plan(
+                    recording.folders[k] / f'{episode.step}_plan.mp4', imagined, episode.states[-1]
+                )
 
         recording.run('planning', on_act=draw_plan)
         for episode, renderer, folder in zip(recording.episodes, renderers, recording.folders, strict=True):
@@ -60,16 +68,25 @@ def check_size(args, model):
     """Refuse a plan that the memory cannot hold, and announce one that takes minutes, before any work."""
     window = (model.block_size + 1) // model.transition_dim
     if (args.max_context_transitions or 0) > window:
-        log.info('a context of %s transitions does not fit the block of the model: planning with %s',
-                 args.max_context_transitions, window)
+        log.info(
+            'a context of %s transitions does not fit the block of the model: planning with %s',
+            args.max_context_transitions,
+            window,
+        )
     n_bytes, flops = estimate_plan(model, args.n_episodes, SearchSettings.from_args(args, discount=1.0))
     largest = max(('beam_width', 'n_expand', 'n_episodes'), key=lambda name: getattr(args, name))
     if n_bytes > (limit := physical_memory()):
-        raise InputError(f'a plan with {largest} = {getattr(args, largest)} takes about {n_bytes / 2**30:.3g} GiB, and '
-                         f'this machine has {limit / 2**30:.3g}.\n  Pass a smaller --{largest}.')
+        raise InputError(
+            f'a plan with {largest} = {getattr(args, largest)} takes about {n_bytes / 2**30:.3g} GiB, and '
+            f'this machine has {limit / 2**30:.3g}.\n  Pass a smaller --{largest}.'
+        )
     if flops > SLOW_PLAN:
-        log.warning('each plan computes %.3g GFLOP, about %.3g s on one core: a smaller --%s or --horizon is faster',
-                    flops / 1e9, flops / CORE_RATE, largest)
+        log.warning(
+            'each plan computes %.3g GFLOP, about %.3g s on one core: a smaller --%s or --horizon is faster',
+            flops / 1e9,
+            flops / CORE_RATE,
+            largest,
+        )
 
 
 if __name__ == '__main__':

@@ -9,6 +9,7 @@ alone, and a download that was cut off is taken up again. If the host is gone, n
 
     PRETRAINED_MODELS=models.zip PRETRAINED_PLANS=plans.tar ./pretrained.sh
 """
+
 import logging
 import os
 import shutil
@@ -23,18 +24,21 @@ from trajectory.utils.errors import InputError
 
 log = logging.getLogger(__name__)
 
-DATASETS = [f'{robot}-{quality}-{VERSION}' for robot in ROBOTS
-            for quality in ('expert', 'medium-expert', 'medium', 'medium-replay')]
-KINDS = {   # folder under a data set's: what it holds, where it is published, how the archive is called here
+DATASETS = [
+    f'{robot}-{quality}-{VERSION}'
+    for robot in ROBOTS
+    for quality in ('expert', 'medium-expert', 'medium', 'medium-replay')
+]
+KINDS = {  # folder under a data set's: what it holds, where it is published, how the archive is called here
     'gpt': ('models', 'https://www.dropbox.com/sh/r09lkdoj66kx43w/AACbXjMhcI6YNsn1qU4LParja?dl=1', 'models.zip'),
     'plans': ('plans', 'https://www.dropbox.com/s/5sn79ep79yo22kv/pretrained-plans.tar?dl=1', 'plans.tar'),
 }
 
 
 class Parser(utils.Flags):
-    names: list[str] = []       # data sets to fetch for; all, if none is named
-    list: bool = False          # list the data sets, and what of them is here
-    logbase: str = 'logs/'      # folder that holds all runs
+    names: list[str] = []  # data sets to fetch for; all, if none is named
+    list: bool = False  # list the data sets, and what of them is here
+    logbase: str = 'logs/'  # folder that holds all runs
 
     def configure(self):
         self.add_argument('names', nargs='*')
@@ -76,9 +80,15 @@ def fetch(logbase, kind, names):
     utils.mkdir(store)
     archive = Path(url) if Path(url).is_file() else store / file
     if not archive.exists():
-        download(url, archive, what=f'The archive of published {what}', remedy=(
-            f'  Is there a network? If the host is gone, name a copy elsewhere, an address or a file on this machine:\n'
-            f'  {variable}=COPY ./pretrained.sh'))
+        download(
+            url,
+            archive,
+            what=f'The archive of published {what}',
+            remedy=(
+                f'  Is there a network? If the host is gone, name a copy elsewhere, an address or a file on this machine:\n'
+                f'  {variable}=COPY ./pretrained.sh'
+            ),
+        )
 
     with tempfile.TemporaryDirectory(dir=store) as folder:
         unpack(archive, Path(folder), lambda member: find_place(member, kind, names))
@@ -87,8 +97,10 @@ def fetch(logbase, kind, names):
             place(logbase, name, kind).parent.mkdir(parents=True, exist_ok=True)
             place(folder, name, kind).rename(place(logbase, name, kind))
     if absent:
-        raise InputError(f'{archive} holds no {what} of {", ".join(absent)}.\n'
-                         f'  Name the archive that was published: {variable}=COPY ./pretrained.sh')
+        raise InputError(
+            f'{archive} holds no {what} of {", ".join(absent)}.\n'
+            f'  Name the archive that was published: {variable}=COPY ./pretrained.sh'
+        )
     if all(place(logbase, name, kind).is_dir() for name in DATASETS):
         shutil.rmtree(store)
     else:
@@ -99,7 +111,7 @@ def find_place(member: PurePosixPath, kind, names) -> PurePosixPath | None:
     """Where …/DATASET/gpt/pretrained/FILE goes: to DATASET/gpt/pretrained/FILE; None if it was not asked for."""
     parts = member.parts
     for start, name in enumerate(parts[:-3]):
-        if name in names and parts[start + 1:start + 3] == (kind, 'pretrained'):
+        if name in names and parts[start + 1 : start + 3] == (kind, 'pretrained'):
             return PurePosixPath(*parts[start:])
     return None
 

@@ -7,6 +7,7 @@
 
 The same command goes on where a run was stopped or killed.
 """
+
 import logging
 from contextlib import nullcontext
 
@@ -24,20 +25,53 @@ log = logging.getLogger(__name__)
 
 class Parser(utils.Parser):
     dataset: str = 'halfcheetah-medium-expert-v2'  # dataset to learn from
-    config: str = 'config.offline'                 # module with the settings
-    restart: bool = False                          # delete what an earlier run left in the folder, and start over
+    config: str = 'config.offline'  # module with the settings
+    restart: bool = False  # delete what an earlier run left in the folder, and start over
 
 
 # a run may go on with other values of these, and of those that its method lists; of all other settings, it may not
 FREE_TO_CHANGE = {
-    'restart', 'debug', 'config', 'experiment', 'savepath', 'logbase', 'exp_name', 'dataset_path', 'device', 'threads',
-    'n_epochs', 'n_saves', 'log_freq', 'save_minutes', 'save_steps', 'tensorboard', 'wandb', 'eval_every',
-    'eval_episodes', 'eval_steps',
+    'restart',
+    'debug',
+    'config',
+    'experiment',
+    'savepath',
+    'logbase',
+    'exp_name',
+    'dataset_path',
+    'device',
+    'threads',
+    'n_epochs',
+    'n_saves',
+    'log_freq',
+    'save_minutes',
+    'save_steps',
+    'tensorboard',
+    'wandb',
+    'eval_every',
+    'eval_episodes',
+    'eval_steps',
 }
 
-NEUTRAL = {     # settings that change nothing in what is learned
-    'restart', 'debug', 'config', 'experiment', 'savepath', 'logbase', 'exp_name', 'dataset_path', 'device', 'threads',
-    'n_saves', 'log_freq', 'save_minutes', 'save_steps', 'tensorboard', 'wandb', 'tokens_on', 'compile',
+NEUTRAL = {  # settings that change nothing in what is learned
+    'restart',
+    'debug',
+    'config',
+    'experiment',
+    'savepath',
+    'logbase',
+    'exp_name',
+    'dataset_path',
+    'device',
+    'threads',
+    'n_saves',
+    'log_freq',
+    'save_minutes',
+    'save_steps',
+    'tensorboard',
+    'wandb',
+    'tokens_on',
+    'compile',
 }
 
 
@@ -56,13 +90,14 @@ def run(args, distributed, device):
     method = find_algorithm(args.algorithm)
     algorithm = method.build(args, device, distributed)
     if acting is not None:
-        algorithm.agent(acting)     # which refuses settings that it cannot act with
+        algorithm.agent(acting)  # which refuses settings that it cannot act with
     if distributed.rank:
-        utils.set_seed(args.seed ^ distributed.rank)   # each process drops other units
+        utils.set_seed(args.seed ^ distributed.rank)  # each process drops other units
 
     folder = args.savepath
-    fixed = {name: value for name, value in args.as_dict().items()
-             if name not in FREE_TO_CHANGE | method.free_to_change}
+    fixed = {
+        name: value for name, value in args.as_dict().items() if name not in FREE_TO_CHANGE | method.free_to_change
+    }
     fixed['data'] = algorithm.fingerprint()
     with lock_folder(folder) if distributed.is_main else nullcontext():
         checkpoints = utils.Checkpoints(folder, fixed, args.save_steps, args.save_minutes)
@@ -94,14 +129,25 @@ def train(args, loop, acting, settings):
             algorithm.save(args.savepath, epoch)
         numbers = {f'heldout_{name}': number for name, number in algorithm.evaluate_held_out().items()}
         if is_main and acting is not None and epoch % args.eval_every == 0:
-            numbers.update(evaluate(algorithm.agent(acting), algorithm.spec(), args.eval_episodes,
-                                    max_steps=args.eval_steps, seed=args.seed, stop=stop))
+            numbers.update(
+                evaluate(
+                    algorithm.agent(acting),
+                    algorithm.spec(),
+                    args.eval_episodes,
+                    max_steps=args.eval_steps,
+                    seed=args.seed,
+                    stop=stop,
+                )
+            )
         return numbers
 
     metrics = utils.Metrics(args.savepath if is_main else None, loop.logged, args.tensorboard, args.wandb, settings)
     bar = utils.Progress if is_main else utils.Silent
-    with (metrics, bar(algorithm.n_updates, name='training', done=loop.n_updates) as progress,
-          utils.catch_signals() as stop):
+    with (
+        metrics,
+        bar(algorithm.n_updates, name='training', done=loop.n_updates) as progress,
+        utils.catch_signals() as stop,
+    ):
         loop.run(on_log=metrics.write, on_epoch=end_epoch, progress=progress, stop=stop)
         loop.save()
         progress.stamp()
@@ -115,11 +161,17 @@ def resume(args, loop, settings):
     try:
         loop.load_state_dict(state)
     except (KeyError, ValueError, RuntimeError, TypeError, AttributeError, IndexError) as error:
-        raise InputError(f'{loop.checkpoints.path} does not fit this run: {type(error).__name__}: '
-                         f'{str(error).partition(chr(10))[0]}\n  Restore it from a copy, or pass --restart to start '
-                         'over; its weights will be deleted.') from error
-    log.info('going on after %s of %s updates, from %s (--restart starts over)', f'{loop.n_updates:,}',
-             f'{loop.algorithm.n_updates:,}', loop.checkpoints.path)
+        raise InputError(
+            f'{loop.checkpoints.path} does not fit this run: {type(error).__name__}: '
+            f'{str(error).partition(chr(10))[0]}\n  Restore it from a copy, or pass --restart to start '
+            'over; its weights will be deleted.'
+        ) from error
+    log.info(
+        'going on after %s of %s updates, from %s (--restart starts over)',
+        f'{loop.n_updates:,}',
+        f'{loop.algorithm.n_updates:,}',
+        loop.checkpoints.path,
+    )
     if loop.n_updates >= loop.algorithm.n_updates:
         log.info('nothing is left to do; --n_epochs %s would train for an epoch more', int(loop.n_epochs) + 1)
 
@@ -146,20 +198,30 @@ def report(args, loop, device):
     """Draw the learning curve, and print what was done and what to do next."""
     folder, status = args.savepath, loop.algorithm.status()
     draw_learning_curve(folder / 'metrics.jsonl', folder / 'learning_curve.png')
-    utils.write_json(folder / FINISHED, {'epoch': -(-loop.n_updates // loop.algorithm.updates_per_epoch),
-                                         'updates': loop.n_updates, 'seconds': loop.seconds})
+    utils.write_json(
+        folder / FINISHED,
+        {
+            'epoch': -(-loop.n_updates // loop.algorithm.updates_per_epoch),
+            'updates': loop.n_updates,
+            'seconds': loop.seconds,
+        },
+    )
     unit, done = ('tokens', status['tokens']) if 'tokens' in status else ('updates', loop.n_updates)
-    print(f'{done:,} {unit} in {loop.seconds:,.0f} s, {done / max(loop.seconds, 1e-9):,.0f} a second | at most '
-          f'{utils.peak_memory(device) / 2 ** 30:.1f} GB of memory\n'
-          f'Weights, settings and learning_curve.png are in {folder}\n{next_command(args)}')
+    print(
+        f'{done:,} {unit} in {loop.seconds:,.0f} s, {done / max(loop.seconds, 1e-9):,.0f} a second | at most '
+        f'{utils.peak_memory(device) / 2**30:.1f} GB of memory\n'
+        f'Weights, settings and learning_curve.png are in {folder}\n{next_command(args)}'
+    )
 
 
 def next_command(args):
     """The command that acts with what was trained."""
     if args.acts_by == 'plan':
         return f'Plan with them: python scripts/plan.py --dataset {args.dataset} --gpt_loadpath {args.exp_name}'
-    return (f'Evaluate them: python scripts/evaluate.py --config {args.config} --dataset {args.dataset} '
-            f'--loadpath {args.exp_name}')
+    return (
+        f'Evaluate them: python scripts/evaluate.py --config {args.config} --dataset {args.dataset} '
+        f'--loadpath {args.exp_name}'
+    )
 
 
 if __name__ == '__main__':

@@ -1,4 +1,5 @@
 """What holds for every test: nothing is fetched from another machine."""
+
 import pytest
 
 

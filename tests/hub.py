@@ -1,4 +1,5 @@
 """A Hugging Face Hub of one's own, to push to and to pull from with the real client."""
+
 import base64
 import hashlib
 import json
@@ -46,8 +47,9 @@ class _HubHandler(BaseHTTPRequestHandler):
             self._answer({'url': f'{self.server.url}/{name}'})
         elif parts[4:5] == ['preupload']:
             asked = json.loads(body)['files']
-            self._answer({'files': [{'path': file['path'], 'uploadMode': 'regular', 'shouldIgnore': False}
-                                    for file in asked]})
+            self._answer(
+                {'files': [{'path': file['path'], 'uploadMode': 'regular', 'shouldIgnore': False} for file in asked]}
+            )
         elif parts[4:5] == ['commit']:
             for line in map(json.loads, body.splitlines()):
                 if line['key'] == 'file':
@@ -62,8 +64,17 @@ class _HubHandler(BaseHTTPRequestHandler):
         if parts[:2] == ['api', 'models']:
             name = '/'.join(parts[2:4])
             if name in self.server.files:
-                self._answer({'id': name, 'sha': self.commit, 'private': False, 'tags': [], 'downloads': 0, 'likes': 0,
-                              'siblings': [{'rfilename': path} for path in self.server.files[name]]})
+                self._answer(
+                    {
+                        'id': name,
+                        'sha': self.commit,
+                        'private': False,
+                        'tags': [],
+                        'downloads': 0,
+                        'likes': 0,
+                        'siblings': [{'rfilename': path} for path in self.server.files[name]],
+                    }
+                )
             else:
                 self._answer({'error': 'Repository not found'}, status=404, **{'X-Error-Code': 'RepoNotFound'})
         elif parts[2:3] == ['resolve']:

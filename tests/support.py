@@ -1,4 +1,5 @@
 """What several tests need: the golden archives, models made from them, and a server to download from."""
+
 import json
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -17,8 +18,12 @@ GOLDEN = Path(__file__).parent / 'golden'
 def golden(name):
     """The arrays of one archive; a string is JSON, and is read."""
     with np.load(GOLDEN / f'{name}.npz') as archive:
-        return {key: json.loads(str(archive[key])) if archive[key].dtype.kind == 'U' and '{' in str(archive[key])
-                else archive[key] for key in archive.files}
+        return {
+            key: json.loads(str(archive[key]))
+            if archive[key].dtype.kind == 'U' and '{' in str(archive[key])
+            else archive[key]
+            for key in archive.files
+        }
 
 
 def make_gpt(config, state=None, dtype=torch.float32, kind=GPT):
@@ -100,7 +105,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(server.content[begin:pause])
             begin = pause
             server.go_on.wait()
-        with suppress(ConnectionError):     # of a client that did not wait
+        with suppress(ConnectionError):  # of a client that did not wait
             self.wfile.write(server.content[begin:end])
 
     def log_message(self, *args):

@@ -1,4 +1,5 @@
 """Rules of the house that need no reviewer: rooms, walls, mirrors, and settings that something reads."""
+
 import ast
 import importlib
 import re
@@ -11,25 +12,51 @@ import pytest
 from trajectory.algorithms.base import ALGORITHMS, Algorithm, find_algorithm
 
 ROOT = Path(__file__).parents[1]
-LEVELS = (      # arrows point from a room to those of levels before its own
-    ('utils',), ('cli', 'storage', 'environments', 'models'), ('datasets',), ('search', 'training', 'rendering'),
-    ('rollouts',), ('algorithms',), ('sweeps',),
+LEVELS = (  # arrows point from a room to those of levels before its own
+    ('utils',),
+    ('cli', 'storage', 'environments', 'models'),
+    ('datasets',),
+    ('search', 'training', 'rendering'),
+    ('rollouts',),
+    ('algorithms',),
+    ('sweeps',),
 )
 ROOMS = tuple(room for level in LEVELS for room in level)
-REFERENCE_MODULES = {   # the reference's import paths, kept where a module moved: they re-export, and hold nothing else
+REFERENCE_MODULES = {  # the reference's import paths, kept where a module moved: they re-export, and hold nothing else
     f'trajectory/utils/{name}.py'
     for name in ('config', 'discretization', 'rendering', 'serialization', 'setup', 'training')
 }
-MODULES = sorted(path for path in (ROOT / 'trajectory').rglob('*.py')
-                 if path.name != '__init__.py' and str(path.relative_to(ROOT)) not in REFERENCE_MODULES)
-HEAVY = (
-    'gym', 'gymnasium', 'd4rl', 'minari', 'mujoco', 'mujoco_py', 'matplotlib', 'imageio', 'git', 'wandb',
-    'tensorboard', 'safetensors', 'huggingface_hub', 'transformers', 'ray', 'submitit', 'doodad',
+MODULES = sorted(
+    path
+    for path in (ROOT / 'trajectory').rglob('*.py')
+    if path.name != '__init__.py' and str(path.relative_to(ROOT)) not in REFERENCE_MODULES
 )
-MAY_IMPORT = {room: {room, *(lower for below in LEVELS[:i] for lower in below)}
-              for i, level in enumerate(LEVELS) for room in level}
+HEAVY = (
+    'gym',
+    'gymnasium',
+    'd4rl',
+    'minari',
+    'mujoco',
+    'mujoco_py',
+    'matplotlib',
+    'imageio',
+    'git',
+    'wandb',
+    'tensorboard',
+    'safetensors',
+    'huggingface_hub',
+    'transformers',
+    'ray',
+    'submitit',
+    'doodad',
+)
+MAY_IMPORT = {
+    room: {room, *(lower for below in LEVELS[:i] for lower in below)}
+    for i, level in enumerate(LEVELS)
+    for room in level
+}
 CONFIGS = ('offline', 'behavior_cloning')
-LONGEST_FUNCTION = 60       # lines
+LONGEST_FUNCTION = 60  # lines
 
 
 def name_of(path):
@@ -44,7 +71,7 @@ def rooms_imported(path):
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            base = '.'.join(package[:len(package) + 1 - node.level]) if node.level else ''
+            base = '.'.join(package[: len(package) + 1 - node.level]) if node.level else ''
             module = '.'.join(part for part in (base, node.module) if part)
             names += [f'{module}.{alias.name}' for alias in node.names]
     found = [name.split('.')[1] for name in names if name.startswith('trajectory.')]
@@ -81,8 +108,9 @@ def test_no_module_imports_itself_by_way_of_others():
     graph = {module: modules_imported(module) for module in MODULES}
     reach = {module: set(imported) for module, imported in graph.items()}
     for _ in graph:
-        grown = {module: set().union(those, *(reach.get(other, set()) for other in those))
-                 for module, those in reach.items()}
+        grown = {
+            module: set().union(those, *(reach.get(other, set()) for other in those)) for module, those in reach.items()
+        }
         if grown == reach:
             break
         reach = grown
@@ -90,16 +118,21 @@ def test_no_module_imports_itself_by_way_of_others():
 
 
 def test_no_room_is_above_a_quarter_of_the_house():
-    sizes = {room: sum(len(path.read_text().splitlines()) for path in (ROOT / 'trajectory' / room).rglob('*.py'))
-             for room in ROOMS}
+    sizes = {
+        room: sum(len(path.read_text().splitlines()) for path in (ROOT / 'trajectory' / room).rglob('*.py'))
+        for room in ROOMS
+    }
     assert not {room: size for room, size in sizes.items() if size > sum(sizes.values()) / 4}
 
 
 @pytest.mark.parametrize('module', [*MODULES, *sorted((ROOT / 'scripts').glob('*.py'))], ids=name_of)
 def test_functions_are_short(module):
     nodes = ast.walk(ast.parse(module.read_text()))
-    long = [f'{node.name}: {node.end_lineno - node.lineno + 1} lines' for node in nodes
-            if isinstance(node, ast.FunctionDef) and node.end_lineno - node.lineno >= LONGEST_FUNCTION]
+    long = [
+        f'{node.name}: {node.end_lineno - node.lineno + 1} lines'
+        for node in nodes
+        if isinstance(node, ast.FunctionDef) and node.end_lineno - node.lineno >= LONGEST_FUNCTION
+    ]
     assert not long
 
 
@@ -108,9 +141,15 @@ def test_a_method_has_the_anatomy(name):
     algorithm = find_algorithm(name)
     assert issubclass(algorithm, Algorithm)
     assert not algorithm.__abstractmethods__
-    configs = [module for module in (importlib.import_module(f'config.{path.stem}')
-                                     for path in (ROOT / 'config').glob('*.py') if path.stem != '__init__')
-               if getattr(module, 'algorithm', None) == name]
+    configs = [
+        module
+        for module in (
+            importlib.import_module(f'config.{path.stem}')
+            for path in (ROOT / 'config').glob('*.py')
+            if path.stem != '__init__'
+        )
+        if getattr(module, 'algorithm', None) == name
+    ]
     assert configs, f"write a config module with algorithm = '{name}'"
     assert (ROOT / f'docs/{name}.md').exists(), f'write docs/{name}.md'
     for config in configs:
@@ -121,7 +160,7 @@ def test_a_method_has_the_anatomy(name):
 def test_a_room_has_a_front_desk_and_nothing_else_in_its_init(room):
     tree = ast.parse((ROOT / 'trajectory' / room / '__init__.py').read_text())
     exported, imported = [], []
-    for node in tree.body if room != 'utils' else ():      # which loads the reference's names when they are used
+    for node in tree.body if room != 'utils' else ():  # which loads the reference's names when they are used
         docstring = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
         names = isinstance(node, ast.Assign) and node.targets[0].id == '__all__'
         assert docstring or names or isinstance(node, ast.ImportFrom), ast.unparse(node)
@@ -143,11 +182,12 @@ def test_importing_a_room_is_free(room):
 
 def test_importing_reads_no_environment_variable():
     probe = (
-        'import os, sys, torch, numpy, tap, tqdm\n'     # which read theirs
+        'import os, sys, torch, numpy, tap, tqdm\n'  # which read theirs
         'seen = []\n'
         'ask = type(os.environ).__getitem__\n'
         'type(os.environ).__getitem__ = lambda self, name: (seen.append(name), ask(self, name))[1]\n'
-        + ''.join(f'import trajectory.{room}\n' for room in ROOMS) + 'print(*seen)'
+        + ''.join(f'import trajectory.{room}\n' for room in ROOMS)
+        + 'print(*seen)'
     )
     done = subprocess.run([sys.executable, '-c', probe], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
@@ -156,13 +196,24 @@ def test_importing_reads_no_environment_variable():
 @pytest.mark.parametrize('config', CONFIGS)
 def test_every_setting_is_read(config):
     module = importlib.import_module(f'config.{config}')
-    readers = [*(ROOT / 'trajectory/algorithms' / module.algorithm).glob('*.py'), *(ROOT / 'scripts').glob('*.py'),
-               *(ROOT / f'trajectory/{name}.py' for name in ('cli/setup', 'cli/settings', 'rollouts/recording',
-                                                              'search/settings', 'training/trainer'))]
-    story = '\n'.join(path.read_text() for path in readers) + (ROOT / f'config/{config}.py').read_text().partition(
-        '@dataclass')[0]
-    unread = [name for settings in module.experiments.values() for name in vars(settings())
-              if not re.search(rf"\.{name}\b|'{name}'|^    {name}: ", story, re.MULTILINE)]
+    readers = [
+        *(ROOT / 'trajectory/algorithms' / module.algorithm).glob('*.py'),
+        *(ROOT / 'scripts').glob('*.py'),
+        *(
+            ROOT / f'trajectory/{name}.py'
+            for name in ('cli/setup', 'cli/settings', 'rollouts/recording', 'search/settings', 'training/trainer')
+        ),
+    ]
+    story = (
+        '\n'.join(path.read_text() for path in readers)
+        + (ROOT / f'config/{config}.py').read_text().partition('@dataclass')[0]
+    )
+    unread = [
+        name
+        for settings in module.experiments.values()
+        for name in vars(settings())
+        if not re.search(rf"\.{name}\b|'{name}'|^    {name}: ", story, re.MULTILINE)
+    ]
     assert not unread, f'nothing reads {", ".join(unread)}: use them, or drop them'
 
 

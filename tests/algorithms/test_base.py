@@ -1,4 +1,5 @@
 """Algorithms are found by the names of their folders."""
+
 import pytest
 
 from trajectory.algorithms import ALGORITHMS, Algorithm, find_algorithm

@@ -1,4 +1,5 @@
 """The cloud's settings are read when they are used, and each that is missing is named with its remedy."""
+
 import importlib.util
 import os
 import stat
@@ -8,7 +9,7 @@ import pytest
 
 from trajectory.utils.errors import InputError
 
-PATH = Path(__file__).parents[2] / 'azure/config.py'
+PATH = Path(__file__).parents[2] / 'azure/cloud.py'
 
 
 @pytest.fixture

@@ -1,4 +1,5 @@
 """The image and the cluster file fit what their readers expect and what is in this repository."""
+
 import json
 import re
 from pathlib import Path

@@ -1,4 +1,5 @@
 """Settings that every method shares."""
+
 from dataclasses import fields
 
 import pytest
@@ -16,8 +17,9 @@ def test_every_method_is_trained_and_acts_with_the_shared_settings(config):
 
 
 def test_results_are_named_after_the_run_that_acts():
-    args = utils.Parser().parse_args('evaluate', ['--config', 'config.behavior_cloning', '--dataset', 'x', '--loadpath',
-                                                  'bc/best'])
+    args = utils.Parser().parse_args(
+        'evaluate', ['--config', 'config.behavior_cloning', '--dataset', 'x', '--loadpath', 'bc/best']
+    )
     assert str(args.savepath) == 'logs/x/evaluations/bc/best/0'
 
 

@@ -1,4 +1,5 @@
 """Settings arrive typed and in their order of strength, and what is wrong with them is said in one line."""
+
 import json
 import logging
 import random
@@ -19,7 +20,7 @@ from trajectory.cli import setup
 from trajectory.cli.setup import reader
 from trajectory.utils import InputError, set_seed, watch
 
-BLOCKLESS = 'hopper-expert-v2'      # a data set that changes nothing
+BLOCKLESS = 'hopper-expert-v2'  # a data set that changes nothing
 
 
 class Parser(utils.Parser):
@@ -44,16 +45,18 @@ def error_of(capsys, *argv):
 @pytest.fixture
 def config_module(tmp_path, monkeypatch, request):
     """Return a function that writes a config module and gives its name."""
+
     def write(text):
         name = f'config_of_{request.node.name.partition("[")[0]}'
         (tmp_path / f'{name}.py').write_text(text)
         monkeypatch.syspath_prepend(tmp_path)
         monkeypatch.delitem(sys.modules, name, raising=False)
         return name
+
     return write
 
 
-MINE = '''
+MINE = """
 from dataclasses import dataclass
 from typing import Annotated as Flag
 from trajectory.utils import watch
@@ -65,9 +68,10 @@ class Train:
     exp_name: Flag[str, 'name'] = 'gpt'
 
 experiments = {'train': Train}
-'''
+"""
 
 # ---------------------------- order of strength ---------------------------- #
+
 
 def test_a_data_set_without_a_block_has_the_defaults():
     args = parse()
@@ -97,54 +101,62 @@ def test_parsing_changes_nothing_in_the_config_module_nor_on_disk(tmp_path, monk
     assert parse('--dataset', 'walker2d-medium-replay-v2').horizon == 20
     assert not list(tmp_path.iterdir())
 
+
 # ---------------------------------- flags ---------------------------------- #
 
-@pytest.mark.parametrize(('argv', 'name', 'value'), [
-    (['--horizon', '5'], 'horizon', 5),
-    (['--horizon=5'], 'horizon', 5),
-    (['--cdf_act', 'None'], 'cdf_act', None),
-    (['--cdf_act', '1'], 'cdf_act', 1.0),
-    (['--cdf_act=5e-1'], 'cdf_act', 0.5),
-    (['--discount', '-1e-3'], 'discount', -0.001),
-    (['--discount', '-.5'], 'discount', -0.5),
-    (['--verbose', 'False'], 'verbose', False),
-    (['--verbose=True'], 'verbose', True),
-    (['--gpt_epoch', '12'], 'gpt_epoch', 12),
-    (['--gpt_epoch', 'latest'], 'gpt_epoch', 'latest'),
-    (['--percentile', '0.5'], 'percentile', 0.5),
-    (['--renderer', 'DebugRenderer'], 'renderer', 'DebugRenderer'),
-    (['--renderer', 'None'], 'renderer', None),
-    (['--suffix', '3'], 'suffix', '3'),
-    (['--exp_name', 'a=b/c'], 'exp_name', 'a=b/c'),
-    (['--horizon', '5', '--horizon', '6'], 'horizon', 6),
-])
+
+@pytest.mark.parametrize(
+    ('argv', 'name', 'value'),
+    [
+        (['--horizon', '5'], 'horizon', 5),
+        (['--horizon=5'], 'horizon', 5),
+        (['--cdf_act', 'None'], 'cdf_act', None),
+        (['--cdf_act', '1'], 'cdf_act', 1.0),
+        (['--cdf_act=5e-1'], 'cdf_act', 0.5),
+        (['--discount', '-1e-3'], 'discount', -0.001),
+        (['--discount', '-.5'], 'discount', -0.5),
+        (['--verbose', 'False'], 'verbose', False),
+        (['--verbose=True'], 'verbose', True),
+        (['--gpt_epoch', '12'], 'gpt_epoch', 12),
+        (['--gpt_epoch', 'latest'], 'gpt_epoch', 'latest'),
+        (['--percentile', '0.5'], 'percentile', 0.5),
+        (['--renderer', 'DebugRenderer'], 'renderer', 'DebugRenderer'),
+        (['--renderer', 'None'], 'renderer', None),
+        (['--suffix', '3'], 'suffix', '3'),
+        (['--exp_name', 'a=b/c'], 'exp_name', 'a=b/c'),
+        (['--horizon', '5', '--horizon', '6'], 'horizon', 6),
+    ],
+)
 def test_a_flag_becomes_a_value_of_its_type(argv, name, value):
     found = getattr(parse(*argv), name)
     assert found == value
     assert type(found) is type(value)
 
 
-@pytest.mark.parametrize(('argv', 'message'), [
-    (['--horzon', '5'], 'unrecognized arguments: --horzon 5. Did you mean --horizon?'),
-    (['--horzon=5'], 'unrecognized arguments: --horzon=5. Did you mean --horizon?'),
-    (['--exp_nam=' + 20 * 'x'], f'unrecognized arguments: --exp_nam={20 * "x"}. Did you mean --exp_name?'),
-    (['--plan-frq', '5'], 'unrecognized arguments: --plan_frq 5. Did you mean --plan_freq?'),
-    (['--beam_w', '5'], 'unrecognized arguments: --beam_w 5. Did you mean --beam_width?'),
-    (['--zzz', '5'], 'unrecognized arguments: --zzz 5. --help lists the flags.'),
-    (['5'], 'unrecognized arguments: 5. --help lists the flags.'),
-    (['--cdf_act', 'x'], "argument --cdf_act: expected None or float, got 'x'"),
-    (['--horizon', '5.0'], "argument --horizon: expected int, got '5.0'"),
-    (['--horizon', 'None'], "argument --horizon: expected int, got 'None'"),
-    (['--horizon', ''], "argument --horizon: expected int, got ''"),
-    (['--discount', 'nan'], "argument --discount: expected None or float, got 'nan'"),
-    (['--cdf_act', '-inf'], "argument --cdf_act: expected None or float, got '-inf'"),
-    (['--discount', '1e999'], "argument --discount: expected None or float, got '1e999'"),
-    (['--verbose', 'false'], "argument --verbose: expected True or False, got 'false'"),
-    (['--gpt_epoch', 'last'], "argument --gpt_epoch: expected latest or int, got 'last'"),
-    (['--k_obs', '__import__("os")'], "argument --k_obs: expected None or int, got '__import__(\"os\")'"),
-    (['--horizon'], 'argument --horizon: expected one argument'),
-    (['--dataset'], 'argument --dataset: expected one argument'),
-])
+@pytest.mark.parametrize(
+    ('argv', 'message'),
+    [
+        (['--horzon', '5'], 'unrecognized arguments: --horzon 5. Did you mean --horizon?'),
+        (['--horzon=5'], 'unrecognized arguments: --horzon=5. Did you mean --horizon?'),
+        (['--exp_nam=' + 20 * 'x'], f'unrecognized arguments: --exp_nam={20 * "x"}. Did you mean --exp_name?'),
+        (['--plan-frq', '5'], 'unrecognized arguments: --plan_frq 5. Did you mean --plan_freq?'),
+        (['--beam_w', '5'], 'unrecognized arguments: --beam_w 5. Did you mean --beam_width?'),
+        (['--zzz', '5'], 'unrecognized arguments: --zzz 5. --help lists the flags.'),
+        (['5'], 'unrecognized arguments: 5. --help lists the flags.'),
+        (['--cdf_act', 'x'], "argument --cdf_act: expected None or float, got 'x'"),
+        (['--horizon', '5.0'], "argument --horizon: expected int, got '5.0'"),
+        (['--horizon', 'None'], "argument --horizon: expected int, got 'None'"),
+        (['--horizon', ''], "argument --horizon: expected int, got ''"),
+        (['--discount', 'nan'], "argument --discount: expected None or float, got 'nan'"),
+        (['--cdf_act', '-inf'], "argument --cdf_act: expected None or float, got '-inf'"),
+        (['--discount', '1e999'], "argument --discount: expected None or float, got '1e999'"),
+        (['--verbose', 'false'], "argument --verbose: expected True or False, got 'false'"),
+        (['--gpt_epoch', 'last'], "argument --gpt_epoch: expected latest or int, got 'last'"),
+        (['--k_obs', '__import__("os")'], 'argument --k_obs: expected None or int, got \'__import__("os")\''),
+        (['--horizon'], 'argument --horizon: expected one argument'),
+        (['--dataset'], 'argument --dataset: expected one argument'),
+    ],
+)
 def test_a_wrong_flag_is_refused_in_one_line(capsys, argv, message):
     assert error_of(capsys, *argv) == message
 
@@ -175,21 +187,34 @@ def test_a_percent_sign_in_a_meaning_is_only_a_percent_sign(config_module, capsy
     assert 'steps, 100% of them (default: 3)' in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(('type_', 'word', 'value'), [
-    (int | str, '5', 5), (str | int, '5', 5), (int | str, 'five', 'five'),      # text is tried last
-    (str | None, 'None', None), (float | int, '5', 5), (Literal[1, 2], '2', 2), (bool | None, 'None', None),
-])
+@pytest.mark.parametrize(
+    ('type_', 'word', 'value'),
+    [
+        (int | str, '5', 5),
+        (str | int, '5', 5),
+        (int | str, 'five', 'five'),  # text is tried last
+        (str | None, 'None', None),
+        (float | int, '5', 5),
+        (Literal[1, 2], '2', 2),
+        (bool | None, 'None', None),
+    ],
+)
 def test_a_word_is_read_as_the_narrowest_type_that_fits(type_, word, value):
     assert reader(type_)(word) == value
     assert type(reader(type_)(word)) is type(value)
 
+
 # ------------------------------ config module ------------------------------ #
 
-@pytest.mark.parametrize(('block', 'message'), [
-    ("{'train': dict(horzon=5)}", "has 'horzon', .* Did you mean 'horizon'"),
-    ("{'trian': dict(horizon=5)}", "has 'trian', .* Did you mean 'train'"),
-    ("{'train': dict(zzz=5)}", "has 'zzz', .* There is horizon, logbase, exp_name"),
-])
+
+@pytest.mark.parametrize(
+    ('block', 'message'),
+    [
+        ("{'train': dict(horzon=5)}", "has 'horzon', .* Did you mean 'horizon'"),
+        ("{'trian': dict(horizon=5)}", "has 'trian', .* Did you mean 'train'"),
+        ("{'train': dict(zzz=5)}", "has 'zzz', .* There is horizon, logbase, exp_name"),
+    ],
+)
 def test_a_block_that_names_no_setting_is_an_error_at_the_start(config_module, block, message):
     name = config_module(f'{MINE}\nmy_data_v0 = {block}')
     with pytest.raises(InputError, match=rf'{name}.my_data_v0 {message}'):
@@ -235,7 +260,9 @@ def test_a_parser_without_a_data_set_requires_one(capsys):
     assert 'required: --dataset' in capsys.readouterr().err
     assert utils.Parser().parse_args('plan', ['--dataset', BLOCKLESS]).horizon == 15
 
+
 # --------------------------------- folder ---------------------------------- #
+
 
 def test_a_plan_is_named_after_what_varies():
     args = parse('--plan_freq', '3')
@@ -254,10 +281,20 @@ def test_a_name_that_is_given_is_kept():
     assert args.savepath == Path('elsewhere', BLOCKLESS, 'gpt/azure')
 
 
-@pytest.mark.parametrize(('flag', 'name'), [
-    ('dataset', ''), ('dataset', '../mine'), ('exp_name', ''), ('exp_name', '/mine'), ('prefix', '../..'),
-    ('suffix', ''), ('suffix', '..'), ('suffix', 'a/b'), ('suffix', '/'),
-])
+@pytest.mark.parametrize(
+    ('flag', 'name'),
+    [
+        ('dataset', ''),
+        ('dataset', '../mine'),
+        ('exp_name', ''),
+        ('exp_name', '/mine'),
+        ('prefix', '../..'),
+        ('suffix', ''),
+        ('suffix', '..'),
+        ('suffix', 'a/b'),
+        ('suffix', '/'),
+    ],
+)
 def test_a_name_that_leaves_its_folder_is_refused(flag, name):
     with pytest.raises(InputError, match=r'names a folder below --logbase, and cannot be .*\n  Pass --'):
         parse(f'--{flag}', name)
@@ -279,7 +316,7 @@ def test_preparing_the_folder_records_settings_versions_and_code(tmp_path):
     assert saved['experiment'] == 'plan'
     assert (saved['dataset'], saved['config']) == ('ant-random-v2', 'config.offline')
     assert saved['savepath'] == str(folder)
-    assert saved['versions']['torch'].split('+')[0] == torch.__version__.split('+')[0]   # wheels differ behind the plus
+    assert saved['versions']['torch'].split('+')[0] == torch.__version__.split('+')[0]  # wheels differ behind the plus
     assert saved['versions']['python'] == sys.version.split()[0]
     assert {'numpy', 'gymnasium', 'mujoco'} <= saved['versions'].keys()
     assert saved['commit'] == setup.get_git_rev()
@@ -294,9 +331,14 @@ def test_preparing_it_again_is_fine(tmp_path):
     assert utils.load_args(args.savepath).horizon == 2
 
 
-@pytest.mark.parametrize(('suffix', 'folders'), [
-    ('7', ['7', '8', '9']), ('a', ['a', 'a_1', 'a_2']), ('²', ['²', '²_1', '²_2']),
-])
+@pytest.mark.parametrize(
+    ('suffix', 'folders'),
+    [
+        ('7', ['7', '8', '9']),
+        ('a', ['a', 'a_1', 'a_2']),
+        ('²', ['²', '²_1', '²_2']),
+    ],
+)
 def test_repetitions_are_recorded_as_if_each_were_run_alone(tmp_path, suffix, folders):
     args = parse('--logbase', str(tmp_path), '--exp_name', 'x', '--suffix', suffix, '--seed', '5')
     prepared = [args.prepare_folder(repetition=k) for k in range(3)]
@@ -306,7 +348,9 @@ def test_repetitions_are_recorded_as_if_each_were_run_alone(tmp_path, suffix, fo
         assert (saved.seed, saved.suffix, saved.savepath) == (5 + k, folders[k], str(folder))
     assert (args.seed, args.suffix, args.savepath) == (5, suffix, prepared[0])
 
+
 # ------------------------------ seed, threads ------------------------------ #
+
 
 def draw():
     return random.random(), np.random.rand(), torch.rand(1).item()  # noqa: NPY002  what set_seed is for

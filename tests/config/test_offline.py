@@ -1,4 +1,5 @@
 """The defaults and what the data sets change are what the published results were made with."""
+
 from typing import Annotated, get_args, get_origin, get_type_hints
 
 import pytest
@@ -8,17 +9,50 @@ from trajectory.cli.setup import check_block, reader
 from trajectory.utils import Parser
 
 PUBLISHED_TRAIN = dict(
-    N=100, discount=0.99, step=1, subsampled_sequence_length=10, termination_penalty=-100,
-    discretizer='QuantileDiscretizer', n_layer=4, n_head=4, n_embd=32,
-    embd_pdrop=0.1, resid_pdrop=0.1, attn_pdrop=0.1, n_epochs_ref=50, n_saves=3,
-    batch_size=256, learning_rate=6e-4, lr_decay=True, action_weight=5, reward_weight=1, value_weight=1,
-    seed=42, logbase='logs/', exp_name='gpt/azure',
+    N=100,
+    discount=0.99,
+    step=1,
+    subsampled_sequence_length=10,
+    termination_penalty=-100,
+    discretizer='QuantileDiscretizer',
+    n_layer=4,
+    n_head=4,
+    n_embd=32,
+    embd_pdrop=0.1,
+    resid_pdrop=0.1,
+    attn_pdrop=0.1,
+    n_epochs_ref=50,
+    n_saves=3,
+    batch_size=256,
+    learning_rate=6e-4,
+    lr_decay=True,
+    action_weight=5,
+    reward_weight=1,
+    value_weight=1,
+    seed=42,
+    logbase='logs/',
+    exp_name='gpt/azure',
 )
 PUBLISHED_PLAN = dict(
-    gpt_loadpath='gpt/azure', gpt_epoch='latest', plan_freq=1, horizon=15, beam_width=128, n_expand=2,
-    k_obs=1, k_act=None, cdf_obs=None, cdf_act=0.6, percentile='mean',
-    max_context_transitions=5, prefix_context=True, renderer='Renderer', vis_freq=50, verbose=True,
-    logbase='logs/', prefix='plans/defaults/', suffix='0',
+    gpt_loadpath='gpt/azure',
+    gpt_epoch='latest',
+    plan_freq=1,
+    horizon=15,
+    beam_width=128,
+    n_expand=2,
+    k_obs=1,
+    k_act=None,
+    cdf_obs=None,
+    cdf_act=0.6,
+    percentile='mean',
+    max_context_transitions=5,
+    prefix_context=True,
+    renderer='Renderer',
+    vis_freq=50,
+    verbose=True,
+    logbase='logs/',
+    prefix='plans/defaults/',
+    suffix='0',
 )
 PUBLISHED_BLOCKS = {
     'halfcheetah-medium-v2': ({}, dict(horizon=5, beam_width=32)),
@@ -27,7 +61,8 @@ PUBLISHED_BLOCKS = {
     'hopper-medium-replay-v2': (dict(n_epochs_ref=80), {}),
     'walker2d-medium-expert-v2': ({}, dict(horizon=5)),
     'walker2d-medium-replay-v2': (
-        dict(n_epochs_ref=80), dict(horizon=20, beam_width=32, k_act=40, cdf_act=None),
+        dict(n_epochs_ref=80),
+        dict(horizon=20, beam_width=32, k_act=40, cdf_act=None),
     ),
     'ant-medium-v2': (dict(batch_size=128), dict(horizon=5)),
     'ant-medium-replay-v2': (dict(batch_size=128), dict(horizon=5)),
@@ -40,8 +75,11 @@ SETTINGS = [(experiment, name) for experiment, settings in offline.base.items() 
 
 def blocks():
     named = vars(offline).items()
-    return {name: value for name, value in named if isinstance(value, dict) and not name.startswith('_')
-            and name not in ('base', 'experiments')}
+    return {
+        name: value
+        for name, value in named
+        if isinstance(value, dict) and not name.startswith('_') and name not in ('base', 'experiments')
+    }
 
 
 def test_the_defaults_are_the_published_ones():

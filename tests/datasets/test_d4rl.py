@@ -1,4 +1,5 @@
 """Recorded steps as transitions, against the reference's."""
+
 from types import SimpleNamespace
 
 import numpy as np

@@ -1,4 +1,5 @@
 """Where D4RL's files lie; their download is tested with the sources."""
+
 from pathlib import Path
 
 from trajectory.datasets.d4rl_files import d4rl_folder, explain_missing, find_d4rl, locate

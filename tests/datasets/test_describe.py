@@ -1,4 +1,5 @@
 """Facts of a dataset that a run keeps."""
+
 import numpy as np
 
 from tests.datasets.test_sources import steps
@@ -14,8 +15,14 @@ def test_it_says_where_the_data_is_from_and_how_good_it_is(tmp_path):
     returns = np.arange(20.0)
     facts = describe_data(find_source('mine', path), 5, returns)
     assert facts == {
-        'environment': 'Hopper-v4', 'physics': 'd4rl', 'data_source': 'here', 'transitions': 5, 'episodes': 20,
-        'mean_return': 9.5, 'best_tenth_return': 18.5, 'dataset_sha256': hash_file(path),
+        'environment': 'Hopper-v4',
+        'physics': 'd4rl',
+        'data_source': 'here',
+        'transitions': 5,
+        'episodes': 20,
+        'mean_return': 9.5,
+        'best_tenth_return': 18.5,
+        'dataset_sha256': hash_file(path),
     }
     assert describe_data(load_environment('mine', path), 5, returns) == facts
 

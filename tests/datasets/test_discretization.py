@@ -1,4 +1,5 @@
 """Tokens against the reference's, and the mended percentile and small-data cases."""
+
 import numpy as np
 import pytest
 import torch
@@ -29,11 +30,13 @@ def test_edges_tokens_and_values_are_the_references(reference):
     np.testing.assert_array_equal(indices, arrays['indices'])
     np.testing.assert_allclose(reconstruction, arrays['reconstruction'], atol=1e-9)
     np.testing.assert_allclose(error, np.abs(arrays['x'] - arrays['reconstruction']).max(axis=0), atol=1e-9)
-    np.testing.assert_allclose(discretizer.reconstruct(arrays['random_indices']), arrays['random_reconstruction'],
-                               atol=1e-9)
+    np.testing.assert_allclose(
+        discretizer.reconstruct(arrays['random_indices']), arrays['random_reconstruction'], atol=1e-9
+    )
     start, end = arrays['subslice']
-    np.testing.assert_array_equal(discretizer.discretize(arrays['x'][:, start:end], (start, end)),
-                                  arrays['indices_subslice'])
+    np.testing.assert_array_equal(
+        discretizer.discretize(arrays['x'][:, start:end], (start, end)), arrays['indices_subslice']
+    )
 
 
 def test_tokens_are_the_last_edge_not_above_the_value(reference):
@@ -61,7 +64,7 @@ def test_percentile_of_a_point_mass_is_its_bin(as_probs):
     discretizer = QuantileDiscretizer(np.random.default_rng(0).normal(size=(500, 4)), 10)
     middles = (discretizer.thresholds[1:] + discretizer.thresholds[:-1]) / 2
     probs = np.zeros((10, 2, 11))
-    probs[np.arange(10), :, np.arange(10)] = 0.25   # the stop token has the rest, and no say
+    probs[np.arange(10), :, np.arange(10)] = 0.25  # the stop token has the rest, and no say
     probs[:, :, 10] = 0.75
     for percentile in (0.0, 0.3, 0.999, '0.5', 1.0):
         rewards, values = discretizer.value_fn(as_probs(probs), percentile)
@@ -85,7 +88,7 @@ def test_there_are_always_n_bins_and_every_step_fits_one(n_steps):
     tokens = discretizer.discretize(data)
     assert tokens.min() >= 0
     assert tokens.max() < 100
-    reference_edges = np.sort(data, axis=0)[::int(np.ceil(n_steps / 100))]
+    reference_edges = np.sort(data, axis=0)[:: int(np.ceil(n_steps / 100))]
     if len(reference_edges) == 100:
         np.testing.assert_array_equal(discretizer.thresholds[:-1], reference_edges)
 

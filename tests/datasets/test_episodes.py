@@ -1,4 +1,5 @@
 """Episodes as numbers: where they begin, which are best, and how they are shared."""
+
 import numpy as np
 import pytest
 
@@ -18,7 +19,7 @@ def episodes_of(lengths, returns):
 
 def test_they_are_read_from_a_source_and_end_where_it_says():
     episodes = Episodes.read(DataSource('mine', EnvironmentSpec('Hopper-v4', 'd4rl'), read=steps))
-    assert episodes.lengths.tolist() == [2, 2, 1]       # a fall, a step limit, and the end of the data
+    assert episodes.lengths.tolist() == [2, 2, 1]  # a fall, a step limit, and the end of the data
     assert episodes.starts.tolist() == [0, 2, 4]
     assert episodes.returns.tolist() == [10, 50, 40]
     assert episodes.terminals.tolist() == [False, True, False, False, False]
@@ -52,5 +53,7 @@ def test_an_episode_is_on_one_side_only():
 def test_other_data_has_another_fingerprint():
     first = episodes_of([3, 3], [1, 2])
     assert first.fingerprint() == episodes_of([3, 3], [1, 2]).fingerprint()
-    assert len({first.fingerprint(), episodes_of([3, 3], [1, 3]).fingerprint(),
-                episodes_of([2, 4], [1, 2]).fingerprint()}) == 3
+    assert (
+        len({first.fingerprint(), episodes_of([3, 3], [1, 3]).fingerprint(), episodes_of([2, 4], [1, 2]).fingerprint()})
+        == 3
+    )

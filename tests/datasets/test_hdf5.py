@@ -1,4 +1,5 @@
 """Recorded episodes on disk: what goes in comes out, and damage of every kind is named."""
+
 import os
 
 import h5py
@@ -49,10 +50,15 @@ def test_what_is_written_is_read_again(whole):
 
 def test_numbers_of_any_precision_and_columns_of_width_one_are_read(tmp_path):
     columns = recorded()
-    path = write_raw(tmp_path / 'wide.hdf5', **{
-        **columns, 'observations': columns['observations'].astype(np.float64), 'rewards': columns['rewards'][:, None],
-        'terminals': columns['terminals'].astype(np.int64)[:, None],
-    })
+    path = write_raw(
+        tmp_path / 'wide.hdf5',
+        **{
+            **columns,
+            'observations': columns['observations'].astype(np.float64),
+            'rewards': columns['rewards'][:, None],
+            'terminals': columns['terminals'].astype(np.int64)[:, None],
+        },
+    )
     found = read_episodes(path)
     for name, column in columns.items():
         np.testing.assert_array_equal(found[name], column)
@@ -73,7 +79,7 @@ def test_a_missing_file_is_named(tmp_path):
 @pytest.mark.parametrize('share', [0, 0.001, 0.01, 0.1, 0.3, 0.5, 0.7, 0.9, 0.99, 0.9999])
 def test_a_file_that_was_cut_off_is_refused(whole, share):
     content = whole.read_bytes()
-    whole.write_bytes(content[:int(share * len(content))])
+    whole.write_bytes(content[: int(share * len(content))])
     with pytest.raises(InputError, match=r'whole.hdf5 \([\d,]+ bytes\) is not a whole HDF5 file(.|\n)*download'):
         read_episodes(whole)
 
@@ -82,7 +88,7 @@ def test_a_file_whose_blocks_are_damaged_is_refused(whole):
     with h5py.File(whole) as file:
         start = file['observations'].id.get_chunk_info(0).byte_offset
     content = bytearray(whole.read_bytes())
-    content[start + 8:start + 200] = bytes(192)
+    content[start + 8 : start + 200] = bytes(192)
     whole.write_bytes(content)
     with pytest.raises(InputError, match='is not a whole HDF5 file'):
         read_episodes(whole)
@@ -102,26 +108,44 @@ def with_bad(name, row, value):
     return column
 
 
-@pytest.mark.parametrize(('changes', 'message'), [
-    ({'timeouts': None}, r"has no 'timeouts'; it holds actions, observations, rewards, terminals.\n  D4RL's"),
-    ({'rewards/data': np.zeros(3), 'rewards': None}, "'rewards' is a group, expected a column"),
-    ({'rewards': np.array([b'one'] * N_STEPS)}, r"'rewards' holds \|S3, expected numbers"),
-    ({'rewards': [['one', 'two']] * (N_STEPS // 2)}, "'rewards' holds object, expected numbers"),
-    ({'observations': np.zeros(N_STEPS)}, r"'observations' has shape \(400,\), expected \[ steps x numbers \]"),
-    ({'actions': np.zeros((N_STEPS, 3, 1))}, r"'actions' has shape \(400, 3, 1\), expected \[ steps x numbers \]"),
-    ({'rewards': np.zeros((N_STEPS, 2))}, r"'rewards' has shape \(400, 2\), expected \[ steps \]"),
-    ({'observations': np.zeros((N_STEPS, 0))}, r"'observations' has shape \(400, 0\), expected \[ steps x numbers \]"),
-    ({'rewards': 1.0}, r"'rewards' has shape \(\), expected \[ steps \]"),
-    ({'rewards': np.zeros(N_STEPS - 1)}, r'differ in length: .*rewards 399, .*\n  Every step needs one row in each'),
-    ({'rewards': with_bad('rewards', 17, np.nan)}, r"'rewards' has 1 values that are not finite, the first in row 17"),
-    ({'actions': with_bad('actions', 5, np.inf)}, r"'actions' has 3 values that are not finite, the first in row 5"),
-    ({'observations': np.full((N_STEPS, 11), 1e300)}, "'observations' has 4,400 values that are not finite"),
-    ({'terminals': with_bad('rewards', 9, np.nan)}, r"'terminals' has 1 values that are not finite, .* row 9"),
-    ({'terminals': with_bad('rewards', 9, 0.5)}, r"'terminals' has 400 values other than 0 and 1, the first in row 0"),
-    ({'timeouts': np.full(N_STEPS, 2)}, r"'timeouts' has 400 values other than 0 and 1"),
-    ({'actions': h5py.Empty('f4')}, "'actions' is empty, expected numbers"),
-    ({name: column[:0] for name, column in recorded().items()}, r'holds no steps.\n.*collect.py'),
-])
+@pytest.mark.parametrize(
+    ('changes', 'message'),
+    [
+        ({'timeouts': None}, r"has no 'timeouts'; it holds actions, observations, rewards, terminals.\n  D4RL's"),
+        ({'rewards/data': np.zeros(3), 'rewards': None}, "'rewards' is a group, expected a column"),
+        ({'rewards': np.array([b'one'] * N_STEPS)}, r"'rewards' holds \|S3, expected numbers"),
+        ({'rewards': [['one', 'two']] * (N_STEPS // 2)}, "'rewards' holds object, expected numbers"),
+        ({'observations': np.zeros(N_STEPS)}, r"'observations' has shape \(400,\), expected \[ steps x numbers \]"),
+        ({'actions': np.zeros((N_STEPS, 3, 1))}, r"'actions' has shape \(400, 3, 1\), expected \[ steps x numbers \]"),
+        ({'rewards': np.zeros((N_STEPS, 2))}, r"'rewards' has shape \(400, 2\), expected \[ steps \]"),
+        (
+            {'observations': np.zeros((N_STEPS, 0))},
+            r"'observations' has shape \(400, 0\), expected \[ steps x numbers \]",
+        ),
+        ({'rewards': 1.0}, r"'rewards' has shape \(\), expected \[ steps \]"),
+        (
+            {'rewards': np.zeros(N_STEPS - 1)},
+            r'differ in length: .*rewards 399, .*\n  Every step needs one row in each',
+        ),
+        (
+            {'rewards': with_bad('rewards', 17, np.nan)},
+            r"'rewards' has 1 values that are not finite, the first in row 17",
+        ),
+        (
+            {'actions': with_bad('actions', 5, np.inf)},
+            r"'actions' has 3 values that are not finite, the first in row 5",
+        ),
+        ({'observations': np.full((N_STEPS, 11), 1e300)}, "'observations' has 4,400 values that are not finite"),
+        ({'terminals': with_bad('rewards', 9, np.nan)}, r"'terminals' has 1 values that are not finite, .* row 9"),
+        (
+            {'terminals': with_bad('rewards', 9, 0.5)},
+            r"'terminals' has 400 values other than 0 and 1, the first in row 0",
+        ),
+        ({'timeouts': np.full(N_STEPS, 2)}, r"'timeouts' has 400 values other than 0 and 1"),
+        ({'actions': h5py.Empty('f4')}, "'actions' is empty, expected numbers"),
+        ({name: column[:0] for name, column in recorded().items()}, r'holds no steps.\n.*collect.py'),
+    ],
+)
 def test_content_that_does_not_fit_is_named(tmp_path, changes, message):
     path = write_raw(tmp_path / 'bad.hdf5', **{**recorded(), **changes})
     with pytest.raises(InputError, match=message) as refused:
@@ -147,15 +171,32 @@ def test_a_column_that_claims_more_than_the_file_holds_is_refused_before_it_fill
 def test_every_violation_is_found_with_its_rows(tmp_path):
     actions, flags = recorded()['actions'].copy(), recorded()['terminals'].astype(np.float32)
     actions[[3, 9], 1], flags[7], flags[8] = np.inf, 2, np.nan
-    columns, found = survey(write_raw(tmp_path / 'bad.hdf5', **{
-        **recorded(), 'rewards': None, 'actions': actions, 'terminals': flags, 'timeouts': np.zeros(N_STEPS - 1)}))
+    columns, found = survey(
+        write_raw(
+            tmp_path / 'bad.hdf5',
+            **{
+                **recorded(),
+                'rewards': None,
+                'actions': actions,
+                'terminals': flags,
+                'timeouts': np.zeros(N_STEPS - 1),
+            },
+        )
+    )
     assert set(columns) == {'observations', 'actions', 'terminals', 'timeouts'}
     assert [(violation.column, list(violation.rows)) for violation in found] == [
-        (None, []), (None, []), ('actions', [3, 9]), ('terminals', [8]), ('terminals', [7])]
+        (None, []),
+        (None, []),
+        ('actions', [3, 9]),
+        ('terminals', [8]),
+        ('terminals', [7]),
+    ]
     assert "no 'rewards'" in found[0].text
     assert 'differ in length' in found[1].text
 
+
 # ---------------------------- a hundred damaged files ---------------------------- #
+
 
 def write_foreign(path):
     """A file as others write them: nothing compressed, nothing under a checksum."""
@@ -195,7 +236,7 @@ def damaged_files(folder):
                 elif kind == 2:
                     file.create_group(f'{name}/{name}')
                 elif kind == 3:
-                    file[name] = column[:rng.integers(N_STEPS)]
+                    file[name] = column[: rng.integers(N_STEPS)]
                 elif kind == 4:
                     file[name] = h5py.SoftLink('/nowhere')
         yield path, ours
@@ -229,7 +270,7 @@ def test_a_byte_that_flips_outside_the_columns_is_noticed_too(tmp_path):
     with h5py.File(path) as file:
         for name in COLUMNS:
             for chunk in map(file[name].id.get_chunk_info, range(file[name].id.get_num_chunks())):
-                structure[chunk.byte_offset:chunk.byte_offset + chunk.size] = False
+                structure[chunk.byte_offset : chunk.byte_offset + chunk.size] = False
     refused, rng = 0, np.random.default_rng(0)
     for place in rng.choice(np.flatnonzero(structure), 200, replace=False):
         damaged = bytearray(content)
@@ -241,7 +282,7 @@ def test_a_byte_that_flips_outside_the_columns_is_noticed_too(tmp_path):
             refused += 1
         else:
             assert all(np.array_equal(found[name], column) for name, column in recorded().items())
-            assert list(metadata) == ['env']        # whose words alone are under no checksum
+            assert list(metadata) == ['env']  # whose words alone are under no checksum
     assert refused > 50
 
 
@@ -250,10 +291,13 @@ def test_an_empty_file_holds_nothing(tmp_path):
         read_episodes(write_raw(tmp_path / 'empty.hdf5'))
 
 
-@pytest.mark.parametrize(('columns', 'metadata'), [
-    ({**recorded(), 'timeouts': None}, {}),
-    (recorded(), {'env': object()}),
-])
+@pytest.mark.parametrize(
+    ('columns', 'metadata'),
+    [
+        ({**recorded(), 'timeouts': None}, {}),
+        (recorded(), {'env': object()}),
+    ],
+)
 def test_a_write_that_fails_leaves_nothing_behind(tmp_path, columns, metadata):
     path = tmp_path / 'half.hdf5'
     with pytest.raises((TypeError, AttributeError)):

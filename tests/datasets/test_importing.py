@@ -1,4 +1,5 @@
 """Episodes from .npz: what comes in is what was recorded, in real environments too; what does not fit is named."""
+
 import pickle
 
 import gymnasium
@@ -12,15 +13,23 @@ from trajectory.utils.errors import InputError
 
 def episode(length, first=0, fell=False):
     steps = np.arange(first, first + length)
-    return {'observations': np.stack([steps, steps], axis=1).astype(float), 'actions': steps[:, None] / 1000,
-            'rewards': steps.astype(float), 'terminals': np.arange(length) == (length - 1 if fell else -1),
-            'timeouts': np.zeros(length, bool)}
+    return {
+        'observations': np.stack([steps, steps], axis=1).astype(float),
+        'actions': steps[:, None] / 1000,
+        'rewards': steps.astype(float),
+        'terminals': np.arange(length) == (length - 1 if fell else -1),
+        'timeouts': np.zeros(length, bool),
+    }
 
 
 def number(episodes, **names):
     """A list of episodes as one dict of arrays.    names : other names for columns; None leaves one out"""
-    return {f'{names.get(name, name)}_{k}': value for k, one in enumerate(episodes) for name, value in one.items()
-            if names.get(name, name)}
+    return {
+        f'{names.get(name, name)}_{k}': value
+        for k, one in enumerate(episodes)
+        for name, value in one.items()
+        if names.get(name, name)
+    }
 
 
 def imported(folder, arrays, **given):
@@ -31,12 +40,21 @@ def imported(folder, arrays, **given):
 def rows(flags):
     return list(np.flatnonzero(flags))
 
+
 # -------------------------------- episodes -------------------------------- #
 
-@pytest.mark.parametrize('names', [{}, {'timeouts': None}, {'terminals': 'terminations', 'timeouts': 'truncations'},
-                                   {'terminals': 'terminated', 'timeouts': 'truncated'}])
+
+@pytest.mark.parametrize(
+    'names',
+    [
+        {},
+        {'timeouts': None},
+        {'terminals': 'terminations', 'timeouts': 'truncations'},
+        {'terminals': 'terminated', 'timeouts': 'truncated'},
+    ],
+)
 def test_a_list_of_episodes_is_laid_end_to_end(tmp_path, names):
-    lengths = [3] * 12      # so that episode 10 is not taken for the second
+    lengths = [3] * 12  # so that episode 10 is not taken for the second
     found = imported(tmp_path, number([episode(3, 3 * k, fell=k % 2) for k in range(12)], **names))
     assert list(found) == list(COLUMNS)
     np.testing.assert_array_equal(found['observations'][:, 1], np.arange(sum(lengths)))
@@ -73,7 +91,9 @@ def test_steps_are_taken_as_they_are(tmp_path):
     for name, column in columns.items():
         np.testing.assert_array_equal(found[name], column)
 
+
 # --------------------------------- buffers --------------------------------- #
+
 
 def record(env, n_steps, seed=0):
     """What a user's loop collects, of one environment or of several."""
@@ -88,8 +108,11 @@ def record(env, n_steps, seed=0):
         observation = following
         if np.ndim(outcome[1]) == 0 and (outcome[1] or outcome[2]):
             observation, _ = env.reset()
-    return {**{name: np.array(column) for name, column in columns.items()},
-            'return_queue': np.array(env.return_queue), 'length_queue': np.array(env.length_queue)}
+    return {
+        **{name: np.array(column) for name, column in columns.items()},
+        'return_queue': np.array(env.return_queue),
+        'length_queue': np.array(env.length_queue),
+    }
 
 
 def returns_of(columns):
@@ -114,7 +137,8 @@ def test_a_buffer_of_one_environment_agrees_with_its_statistics(tmp_path):
 def test_a_buffer_of_several_environments_is_taken_apart(tmp_path, autoreset):
     mode = gymnasium.vector.AutoresetMode[autoreset.upper()]
     env = gymnasium.wrappers.vector.RecordEpisodeStatistics(
-        gymnasium.vector.SyncVectorEnv([make_hopper] * 3, autoreset_mode=mode))
+        gymnasium.vector.SyncVectorEnv([make_hopper] * 3, autoreset_mode=mode)
+    )
     buffer = record(env, 200)
     found = imported(tmp_path, buffer, autoreset=autoreset)
     n_resets = (buffer['terminations'] | buffer['truncations'])[:-1].sum() * (autoreset == 'next_step')
@@ -132,8 +156,9 @@ def test_a_buffer_of_several_environments_is_taken_apart(tmp_path, autoreset):
 
 
 def test_environments_that_began_anew_in_another_way_are_noticed(tmp_path):
-    env = gymnasium.wrappers.vector.RecordEpisodeStatistics(gymnasium.vector.SyncVectorEnv(
-        [make_hopper] * 3, autoreset_mode=gymnasium.vector.AutoresetMode.SAME_STEP))
+    env = gymnasium.wrappers.vector.RecordEpisodeStatistics(
+        gymnasium.vector.SyncVectorEnv([make_hopper] * 3, autoreset_mode=gymnasium.vector.AutoresetMode.SAME_STEP)
+    )
     with pytest.raises(InputError, match=r'the step after an end earned .*\n  Pass --autoreset same_step'):
         imported(tmp_path, record(env, 100))
 
@@ -145,34 +170,53 @@ def test_scaled_rewards_are_noticed(tmp_path):
     with pytest.raises(InputError, match=r'as its return, return_queue says .*\n  Were rewards scaled'):
         imported(tmp_path, buffer)
 
+
 # ------------------------------ what does not fit ------------------------------ #
+
 
 def changed(**changes):
     return {**episode(5), **changes}
 
 
-@pytest.mark.parametrize(('arrays', 'message'), [
-    ({}, "has no 'observations'; it holds nothing of use"),
-    ({**episode(5), 'terminals': np.zeros(4)}, r"'terminals' has shape \(4,\), expected \[ 5 \]"),
-    (changed(rewards=np.zeros((5, 2))), r"'rewards' has shape \(5, 2\), expected \[ 5 \]"),
-    (changed(observations=np.zeros(5)), r"'observations' has shape \(5,\), expected \[ 5 x numbers \]"),
-    (changed(actions=np.float64(3)), r"'actions' has shape \(\), expected \[ steps x numbers \]"),
-    (changed(actions=np.zeros((0, 1))), r"'actions' has shape \(0, 1\), expected \[ steps x numbers \]"),
-    (changed(rewards=np.array(['1'] * 5)), "'rewards' holds <U1, expected numbers"),
-    (changed(rewards=np.array([0, 1, np.nan, 0, 0])), "'rewards' has 1 values that are not finite, the first in row 2"),
-    (changed(terminals=np.array([0, 0, 3, 0, 0])), "'terminals' has 1 values other than 0 and 1, the first in row 2"),
-    ({name: column for name, column in episode(5).items() if name != 'timeouts'}, "has no 'timeouts'; it holds"),
-    ({'dones' if name == 'terminals' else name: column for name, column in episode(5).items()},
-     "has no 'terminals', and dones do not tell falls from time-outs; it holds actions, dones"),
-    (changed(observations=np.zeros((5, 3, 2))),
-     r"'observations' are of 3 environments, but 'actions' has shape \(5, 1\)"),
-    (number([episode(3), {**episode(3), 'rewards': np.zeros(2)}]), r"npz, episode 1: 'rewards' has shape \(2,\)"),
-    (number([episode(3), {**episode(3), 'actions': np.zeros((3, 2))}]),
-     "'actions' of the first episode has 1 columns, of the episode in place 1 2"),
-    ({key: value for key, value in number([episode(3)] * 2).items() if key != 'actions_1'},
-     "episode 1 has no 'actions'"),
-    (number([episode(3), episode(0)]), r"episode 1: 'actions' has shape \(0, 1\), expected \[ steps x numbers \]"),
-])
+@pytest.mark.parametrize(
+    ('arrays', 'message'),
+    [
+        ({}, "has no 'observations'; it holds nothing of use"),
+        ({**episode(5), 'terminals': np.zeros(4)}, r"'terminals' has shape \(4,\), expected \[ 5 \]"),
+        (changed(rewards=np.zeros((5, 2))), r"'rewards' has shape \(5, 2\), expected \[ 5 \]"),
+        (changed(observations=np.zeros(5)), r"'observations' has shape \(5,\), expected \[ 5 x numbers \]"),
+        (changed(actions=np.float64(3)), r"'actions' has shape \(\), expected \[ steps x numbers \]"),
+        (changed(actions=np.zeros((0, 1))), r"'actions' has shape \(0, 1\), expected \[ steps x numbers \]"),
+        (changed(rewards=np.array(['1'] * 5)), "'rewards' holds <U1, expected numbers"),
+        (
+            changed(rewards=np.array([0, 1, np.nan, 0, 0])),
+            "'rewards' has 1 values that are not finite, the first in row 2",
+        ),
+        (
+            changed(terminals=np.array([0, 0, 3, 0, 0])),
+            "'terminals' has 1 values other than 0 and 1, the first in row 2",
+        ),
+        ({name: column for name, column in episode(5).items() if name != 'timeouts'}, "has no 'timeouts'; it holds"),
+        (
+            {'dones' if name == 'terminals' else name: column for name, column in episode(5).items()},
+            "has no 'terminals', and dones do not tell falls from time-outs; it holds actions, dones",
+        ),
+        (
+            changed(observations=np.zeros((5, 3, 2))),
+            r"'observations' are of 3 environments, but 'actions' has shape \(5, 1\)",
+        ),
+        (number([episode(3), {**episode(3), 'rewards': np.zeros(2)}]), r"npz, episode 1: 'rewards' has shape \(2,\)"),
+        (
+            number([episode(3), {**episode(3), 'actions': np.zeros((3, 2))}]),
+            "'actions' of the first episode has 1 columns, of the episode in place 1 2",
+        ),
+        (
+            {key: value for key, value in number([episode(3)] * 2).items() if key != 'actions_1'},
+            "episode 1 has no 'actions'",
+        ),
+        (number([episode(3), episode(0)]), r"episode 1: 'actions' has shape \(0, 1\), expected \[ steps x numbers \]"),
+    ],
+)
 def test_arrays_that_do_not_fit_are_named(tmp_path, arrays, message):
     with pytest.raises(InputError, match=message) as refused:
         imported(tmp_path, arrays)

@@ -1,4 +1,5 @@
 """A file of episodes is described as it is, and each thing that is wrong with it is named with its rows."""
+
 import re
 
 import numpy as np
@@ -62,17 +63,19 @@ def test_what_is_peculiar_is_remarked_with_its_rows(tmp_path):
         ('1 episodes have one step', [5]),
     ]
     columns = episodes(lengths=(10, 1001), ends='TT')
-    assert words(inspect(tmp_path, columns, env='Hopper-v4').remarks) == [
-        ('1 episodes have more than 1', [10])]
+    assert words(inspect(tmp_path, columns, env='Hopper-v4').remarks) == [('1 episodes have more than 1', [10])]
 
 
-@pytest.mark.parametrize(('metadata', 'message'), [
-    ({}, r"does not say which environment it was recorded in \(metadata/env\), and 'mine' is no D4RL name"),
-    ({'env': 'Hoper-v4'}, "'Hoper-v4' is not an environment that Gymnasium can make"),
-    ({'env': 'Walker2d-v4'}, "'observations' of mine has 11 columns, those of its environment Walker2d-v4 17"),
-    ({'env': 'Ant-v4'}, 'expected an ant observation of 111 columns .* found 11'),
-    ({'env': 'Hopper-v4', 'physics': 'lunar'}, "unknown physics 'lunar'"),
-])
+@pytest.mark.parametrize(
+    ('metadata', 'message'),
+    [
+        ({}, r"does not say which environment it was recorded in \(metadata/env\), and 'mine' is no D4RL name"),
+        ({'env': 'Hoper-v4'}, "'Hoper-v4' is not an environment that Gymnasium can make"),
+        ({'env': 'Walker2d-v4'}, "'observations' of mine has 11 columns, those of its environment Walker2d-v4 17"),
+        ({'env': 'Ant-v4'}, 'expected an ant observation of 111 columns .* found 11'),
+        ({'env': 'Hopper-v4', 'physics': 'lunar'}, "unknown physics 'lunar'"),
+    ],
+)
 def test_an_environment_that_does_not_fit_is_a_violation(tmp_path, metadata, message):
     found = inspect(tmp_path, episodes(), **metadata)
     assert len(found.violations) == 1
@@ -89,10 +92,16 @@ def test_a_file_is_taken_for_what_it_is_called_or_said_to_be(tmp_path):
 
 
 def test_a_file_that_lacks_columns_is_described_as_far_as_it_goes(tmp_path):
-    found = inspect_file(write_raw(tmp_path / 'mine.hdf5', **{
-        **recorded(), 'rewards': None, 'terminals': ['no'] * 400, 'metadata/env': 'Hopper-v4'}))
+    found = inspect_file(
+        write_raw(
+            tmp_path / 'mine.hdf5',
+            **{**recorded(), 'rewards': None, 'terminals': ['no'] * 400, 'metadata/env': 'Hopper-v4'},
+        )
+    )
     assert [violation.text.partition(';')[0] for violation in found.violations] == [
-        "it has no 'rewards'", "'terminals' holds object, expected numbers"]
+        "it has no 'rewards'",
+        "'terminals' holds object, expected numbers",
+    ]
     assert (found.lengths, found.returns, found.scores) == (None, None, None)
     assert {name.partition('[')[0] for name, *_ in found.ranges()} == {'observations', 'actions', 'timeouts'}
 
@@ -110,11 +119,15 @@ def test_what_is_no_hdf5_file_is_refused_at_once(tmp_path):
         inspect_file(tmp_path / 'mine.hdf5')
 
 
-
-@pytest.mark.parametrize(('lengths', 'ends', 'warns'), [
-    ((1000, 1000, 300), 'FFF', True), ((1000, 1000, 300), 'TTF', False), ((1000, 900, 300), 'FFF', False),
-    ((1000, 1000, 300), 'FFT', False),
-])
+@pytest.mark.parametrize(
+    ('lengths', 'ends', 'warns'),
+    [
+        ((1000, 1000, 300), 'FFF', True),
+        ((1000, 1000, 300), 'TTF', False),
+        ((1000, 900, 300), 'FFF', False),
+        ((1000, 1000, 300), 'FFT', False),
+    ],
+)
 def test_falls_at_the_step_limit_are_time_outs_with_another_name(tmp_path, lengths, ends, warns):
     found = inspect(tmp_path, episodes(lengths, ends), env='Hopper-v4')
     assert not found.violations

@@ -1,4 +1,5 @@
 """Minari's data sets, created through Minari itself: what was recorded is learned from, and planned in where it was."""
+
 import json
 import sys
 import warnings
@@ -47,9 +48,16 @@ def record(env, lengths=(20, 20, 20, 8)):
         if isinstance(observations[0], dict):
             observations = {key: np.array([one[key] for one in observations]) for key in observations[0]}
         actions, rewards, terminations, truncations = columns
-        episodes.append(EpisodeBuffer(id=number, observations=np.array(observations) if isinstance(observations, list)
-                                      else observations, actions=np.array(actions), rewards=rewards,
-                                      terminations=terminations, truncations=truncations))
+        episodes.append(
+            EpisodeBuffer(
+                id=number,
+                observations=np.array(observations) if isinstance(observations, list) else observations,
+                actions=np.array(actions),
+                rewards=rewards,
+                terminations=terminations,
+                truncations=truncations,
+            )
+        )
     return episodes
 
 
@@ -59,11 +67,19 @@ def create(env, name=NAME, episodes=None, with_env=True, **metadata):
     if not with_env:
         metadata.update(observation_space=env.observation_space, action_space=env.action_space)
     with warnings.catch_warnings():
-        warnings.simplefilter('ignore')     # it advises to name another environment to evaluate in
+        warnings.simplefilter('ignore')  # it advises to name another environment to evaluate in
         minari.create_dataset_from_buffers(
-            name.removeprefix('minari:'), episodes, env=env if with_env else None, algorithm_name='random',
-            author='nobody', author_email='nobody@localhost', code_permalink='none', description='random actions',
-            requirements=['gymnasium'], **metadata)
+            name.removeprefix('minari:'),
+            episodes,
+            env=env if with_env else None,
+            algorithm_name='random',
+            author='nobody',
+            author_email='nobody@localhost',
+            code_permalink='none',
+            description='random actions',
+            requirements=['gymnasium'],
+            **metadata,
+        )
     return episodes
 
 
@@ -76,10 +92,12 @@ def test_what_was_recorded_is_laid_end_to_end():
     episodes = create(make_hopper())
     found = load_environment(NAME).get_dataset()
     np.testing.assert_array_equal(
-        found['observations'], np.concatenate([one.observations[:-1] for one in episodes]).astype(np.float32))
+        found['observations'], np.concatenate([one.observations[:-1] for one in episodes]).astype(np.float32)
+    )
     np.testing.assert_array_equal(found['actions'], np.concatenate([one.actions for one in episodes]))
     np.testing.assert_array_equal(
-        found['rewards'], np.concatenate([one.rewards for one in episodes]).astype(np.float32))
+        found['rewards'], np.concatenate([one.rewards for one in episodes]).astype(np.float32)
+    )
     np.testing.assert_array_equal(found['terminals'], np.concatenate([one.terminations for one in episodes]))
     lengths = [len(one.rewards) for one in episodes]
     by_clock = [end - 1 for end, one in zip(np.cumsum(lengths), episodes, strict=True) if not one.terminations[-1]]
@@ -105,7 +123,11 @@ def test_the_environment_is_the_one_it_was_recorded_in():
     create(env)
     found = load_environment(NAME)
     assert (found.name, found.id, found.physics, found.data_source) == (
-        NAME, 'Hopper-v5', 'stock', 'Minari test/hopper/random-v0')
+        NAME,
+        'Hopper-v5',
+        'stock',
+        'Minari test/hopper/random-v0',
+    )
     assert found.max_episode_steps == 20
     np.testing.assert_array_equal(found.reset(seed=3)[0], env.reset(seed=3)[0])
     action = np.full(3, 0.5)
@@ -131,7 +153,9 @@ def test_it_is_learned_from_and_its_source_tells_all_that_planning_needs():
     assert source['environment_settings'] == {'reset_noise_scale': 0.3, 'max_episode_steps': 20}
     assert source['reference_returns'] == [10, 30]
 
+
 # --------------------------- what cannot be learned from --------------------------- #
+
 
 class Other(gymnasium.Env):
     """An environment of other spaces than robots have."""
@@ -152,11 +176,19 @@ class Other(gymnasium.Env):
 @pytest.mark.usefixtures('root')
 def test_dictionaries_and_choices_are_refused():
     spaces = gymnasium.spaces.Dict(observation=Box(-1, 1, (2,)), achieved_goal=Box(-1, 1, (2,)))
-    for number, (env, message) in enumerate((
-        (Other(observation_space=spaces), 'observations of .* are a Dict of achieved_goal, observation, expected rows'),
-        (Other(observation_space=Box(0, 1, (2, 2))), r'observations of .* are a Box of shape \(2, 2\), expected rows'),
-        (Other(action_space=Discrete(3)), 'actions of .* are a Discrete, expected rows of numbers'),
-    )):
+    for number, (env, message) in enumerate(
+        (
+            (
+                Other(observation_space=spaces),
+                'observations of .* are a Dict of achieved_goal, observation, expected rows',
+            ),
+            (
+                Other(observation_space=Box(0, 1, (2, 2))),
+                r'observations of .* are a Box of shape \(2, 2\), expected rows',
+            ),
+            (Other(action_space=Discrete(3)), 'actions of .* are a Discrete, expected rows of numbers'),
+        )
+    ):
         create(env, f'minari:test/other-v{number}', with_env=False)
         with pytest.raises(InputError, match=message + r'(.|\n)*import_data.py'):
             load_environment(f'minari:test/other-v{number}')
@@ -175,10 +207,13 @@ def test_an_environment_that_cannot_be_made_is_named():
         load_environment('minari:test/clipped-v0')
 
 
-@pytest.mark.parametrize(('settings', 'message'), [
-    ({'xml_file': '/etc/hopper.xml'}, "made with xml_file = '/etc/hopper.xml'; only numbers can be set"),
-    ({'reset_noise': 3}, "'Hopper-v5' is not an environment that Gymnasium can make here: .*reset_noise"),
-])
+@pytest.mark.parametrize(
+    ('settings', 'message'),
+    [
+        ({'xml_file': '/etc/hopper.xml'}, "made with xml_file = '/etc/hopper.xml'; only numbers can be set"),
+        ({'reset_noise': 3}, "'Hopper-v5' is not an environment that Gymnasium can make here: .*reset_noise"),
+    ],
+)
 def test_settings_that_are_not_the_environments_are_refused(root, settings, message):
     create(make_hopper())
     change_spec(root, kwargs=settings)
@@ -194,10 +229,13 @@ def change_spec(root, **changes):
     path.write_text(json.dumps({**metadata, 'env_spec': json.dumps(spec)}))
 
 
-@pytest.mark.parametrize(('changes', 'id'), [
-    ({'entry_point': 'antigravity:fly'}, 'Hopper-v5'),
-    ({'id': 'antigravity:Hopper-v5'}, None),
-])
+@pytest.mark.parametrize(
+    ('changes', 'id'),
+    [
+        ({'entry_point': 'antigravity:fly'}, 'Hopper-v5'),
+        ({'id': 'antigravity:Hopper-v5'}, None),
+    ],
+)
 def test_no_data_set_chooses_what_runs(root, changes, id):
     create(make_hopper())
     change_spec(root, **changes)

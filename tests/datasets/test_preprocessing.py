@@ -1,4 +1,5 @@
 """Observations less what carries nothing, one at a time or many at once."""
+
 import numpy as np
 import pytest
 
@@ -19,9 +20,15 @@ def numbered(*shape):
     return np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
 
 
-@pytest.mark.parametrize(('name', 'n_all', 'n_kept'), [
-    ('ant-medium-v2', 111, 27), ('ant-ours', 111, 27), ('Ant-v4', 111, 27), ('kitchen-mixed-v0', 60, 30),
-])
+@pytest.mark.parametrize(
+    ('name', 'n_all', 'n_kept'),
+    [
+        ('ant-medium-v2', 111, 27),
+        ('ant-ours', 111, 27),
+        ('Ant-v4', 111, 27),
+        ('kitchen-mixed-v0', 60, 30),
+    ],
+)
 def test_what_carries_nothing_is_left_out(name, n_all, n_kept):
     preprocess = get_preprocess_fn(name)
     many = numbered(5, n_all)
@@ -52,10 +59,13 @@ def test_a_data_set_is_changed_in_its_observations_alone_and_the_given_one_is_no
     assert set(preprocess_dataset(ant_preprocess_fn)({'observations': numbered(4, 111)})) == {'observations'}
 
 
-@pytest.mark.parametrize(('preprocess', 'message'), [
-    (ant_preprocess_fn, r'expected an ant observation of 111 columns \(or the first 27 of them\), found 29'),
-    (kitchen_preprocess_fn, r'expected a kitchen observation of 60 columns \(or the first 30 of them\), found 29'),
-])
+@pytest.mark.parametrize(
+    ('preprocess', 'message'),
+    [
+        (ant_preprocess_fn, r'expected an ant observation of 111 columns \(or the first 27 of them\), found 29'),
+        (kitchen_preprocess_fn, r'expected a kitchen observation of 60 columns \(or the first 30 of them\), found 29'),
+    ],
+)
 def test_an_observation_of_another_width_is_refused(preprocess, message):
     with pytest.raises(InputError, match=message):
         preprocess(numbered(5, 29))

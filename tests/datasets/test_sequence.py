@@ -1,4 +1,5 @@
 """Windows of tokens against the reference's, and what the data set refuses."""
+
 from types import SimpleNamespace
 
 import numpy as np
@@ -24,10 +25,19 @@ def recorded(raw, name='hopper-recorded'):
 def dataset_of(arrays, kind=DiscretizedDataset, **changes):
     config = arrays['config']
     raw = {name.removeprefix('raw/'): value for name, value in arrays.items() if name.startswith('raw/')}
-    settings = {'sequence_length': config['sequence_length'], 'step': config['step'], 'discount': config['discount'],
-                'max_path_length': config['max_path_length'], 'penalty': config['termination_penalty'], **changes}
-    return kind(recorded(raw), N=config['N'], **settings) if kind is not SequenceDataset else kind(
-        recorded(raw), **settings)
+    settings = {
+        'sequence_length': config['sequence_length'],
+        'step': config['step'],
+        'discount': config['discount'],
+        'max_path_length': config['max_path_length'],
+        'penalty': config['termination_penalty'],
+        **changes,
+    }
+    return (
+        kind(recorded(raw), N=config['N'], **settings)
+        if kind is not SequenceDataset
+        else kind(recorded(raw), **settings)
+    )
 
 
 @pytest.mark.parametrize('archive', ['dataset_step1', 'dataset_step2'])

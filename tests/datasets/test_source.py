@@ -1,4 +1,5 @@
 """A data source: its environment's facts and its columns, without a simulator."""
+
 import subprocess
 import sys
 
@@ -11,7 +12,7 @@ from trajectory.datasets.source import DataSource
 from trajectory.environments.spec import EnvironmentSpec
 from trajectory.utils.errors import InputError
 
-PROBE = '''
+PROBE = """
 import sys
 from trajectory.datasets import DiscretizedDataset, find_source
 from trajectory.models import GPT
@@ -23,7 +24,7 @@ model = GPT(SimpleNamespace(vocab_size=4, block_size=3 * D - 1, n_layer=1, n_hea
             resid_pdrop=0, attn_pdrop=0))
 print(float(model(*dataset.gather(__import__('torch').arange(2)))[1].detach()))
 print([name for name in sys.modules if name.split('.')[0] in ('mujoco', 'glfw', 'gymnasium_robotics')])
-'''
+"""
 
 
 def test_a_transition_reaches_the_loss_without_a_simulator(tmp_path):

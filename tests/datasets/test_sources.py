@@ -1,4 +1,5 @@
 """Datasets by name: their environments, their files, and what is said of a name that is none."""
+
 import contextlib
 import hashlib
 import os
@@ -24,7 +25,9 @@ def steps(n_steps=5, observation_dim=11, action_dim=3):
     return {
         'observations': np.repeat(numbers[:, None], observation_dim, axis=1).astype(np.float32),
         'actions': np.repeat(numbers[:, None], action_dim, axis=1).astype(np.float32) / 10,
-        'rewards': 10 * numbers.astype(np.float32), 'terminals': numbers == 1, 'timeouts': numbers == 3,
+        'rewards': 10 * numbers.astype(np.float32),
+        'terminals': numbers == 1,
+        'timeouts': numbers == 3,
     }
 
 
@@ -33,7 +36,9 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.setenv('D4RL_DATASET_DIR', str(tmp_path))
     return tmp_path
 
+
 # ------------------------------ environments ------------------------------- #
+
 
 @pytest.mark.parametrize('robot', ROBOTS)
 @pytest.mark.parametrize('quality', QUALITIES)
@@ -43,12 +48,15 @@ def test_every_name_of_the_paper_is_known(robot, quality, folder):
     assert locate(name) == folder / d4rl_catalogue()[name].file
 
 
-@pytest.mark.parametrize(('name', 'id', 'width'), [
-    ('hopper-medium-v2', 'Hopper-v4', 11),
-    ('halfcheetah-full-replay-v2', 'HalfCheetah-v4', 17),
-    ('walker2d-medium-expert-v2', 'Walker2d-v4', 17),
-    ('ant-random-v2', 'Ant-v4', 111),
-])
+@pytest.mark.parametrize(
+    ('name', 'id', 'width'),
+    [
+        ('hopper-medium-v2', 'Hopper-v4', 11),
+        ('halfcheetah-full-replay-v2', 'HalfCheetah-v4', 17),
+        ('walker2d-medium-expert-v2', 'Walker2d-v4', 17),
+        ('ant-random-v2', 'Ant-v4', 111),
+    ],
+)
 def test_a_d4rl_name_means_d4rls_physics_and_scores(folder, name, id, width):
     env = load_environment(name)
     assert (env.name, env.id, env.physics, env.data_source) == (name, id, 'd4rl', f'D4RL {name}')
@@ -99,25 +107,37 @@ def test_files_of_ours_are_known_by_name(tmp_path, monkeypatch):
     assert (env.id, env.physics, env.dataset_path) == ('Hopper-v4', 'd4rl', tmp_path / 'hopper-ours.hdf5')
 
 
-@pytest.mark.parametrize(('metadata', 'message'), [
-    ({'env': 'Hoper-v4'}, "'Hoper-v4' is not an environment"),
-    ({'env': 'Hopper-v4', 'physics': 'mujoco'}, "unknown physics 'mujoco' for Hopper-v4"),
-])
+@pytest.mark.parametrize(
+    ('metadata', 'message'),
+    [
+        ({'env': 'Hoper-v4'}, "'Hoper-v4' is not an environment"),
+        ({'env': 'Hopper-v4', 'physics': 'mujoco'}, "unknown physics 'mujoco' for Hopper-v4"),
+    ],
+)
 def test_a_file_that_names_what_is_not_there_is_refused(tmp_path, metadata, message):
     path = tmp_path / 'odd.hdf5'
     write_episodes(path, steps(), metadata)
     with pytest.raises(InputError, match=message):
         load_environment('hopper-medium-v2', path)
 
+
 # ---------------------------------- files ---------------------------------- #
+
 
 def test_a_file_that_cannot_be_had_says_what_to_fetch_and_where_to_put_it(folder):
     with pytest.raises(InputError) as refused:
         load_environment('hopper-medium-v2').get_dataset()
     record = d4rl_catalogue()['hopper-medium-v2']
-    for fact in ('hopper-medium-v2 cannot be had from http://127.0.0.1:9/d4rl/hopper_medium-v2.hdf5: ',
-                 f'put it here: {folder / "hopper_medium-v2.hdf5"};', record.url, f'{record.bytes:,} bytes',
-                 f'sha256 {record.sha256}', 'D4RL_DATASET_DIR', 'D4RL_MIRROR', '--dataset_path'):
+    for fact in (
+        'hopper-medium-v2 cannot be had from http://127.0.0.1:9/d4rl/hopper_medium-v2.hdf5: ',
+        f'put it here: {folder / "hopper_medium-v2.hdf5"};',
+        record.url,
+        f'{record.bytes:,} bytes',
+        f'sha256 {record.sha256}',
+        'D4RL_DATASET_DIR',
+        'D4RL_MIRROR',
+        '--dataset_path',
+    ):
         assert fact in str(refused.value)
     assert list(folder.iterdir()) == []
 
@@ -126,6 +146,7 @@ def test_a_file_that_cannot_be_had_says_what_to_fetch_and_where_to_put_it(folder
 def published(monkeypatch):
     """Publish a file under D4RL's name, with the facts that the catalogue then has of it; returns the server."""
     with contextlib.ExitStack() as stack:
+
         def publish(name, content, mirrors=1, **known):
             server = stack.enter_context(serve(content))
             monkeypatch.setenv('D4RL_MIRROR', f'{server.url}/ ' * mirrors)
@@ -196,12 +217,15 @@ def test_a_path_that_is_not_there_is_named(tmp_path):
         load_environment('hopper-medium-v2', tmp_path / 'absent.hdf5')
 
 
-@pytest.mark.parametrize(('name', 'message'), [
-    ('hoper-medium-v2', r"unknown dataset 'hoper-medium-v2'; did you mean hopper-medium-v2\?"),
-    ('hopper-medum-expert-v2', r'did you mean hopper-medium-expert-v2\?'),
-    ('something-else', r"unknown dataset 'something-else'.\n  There are ant-expert-v2, (.|\n)*--dataset_path FILE"),
-    ('', "unknown dataset ''"),
-])
+@pytest.mark.parametrize(
+    ('name', 'message'),
+    [
+        ('hoper-medium-v2', r"unknown dataset 'hoper-medium-v2'; did you mean hopper-medium-v2\?"),
+        ('hopper-medum-expert-v2', r'did you mean hopper-medium-expert-v2\?'),
+        ('something-else', r"unknown dataset 'something-else'.\n  There are ant-expert-v2, (.|\n)*--dataset_path FILE"),
+        ('', "unknown dataset ''"),
+    ],
+)
 def test_a_name_that_is_not_known_suggests_the_nearest(name, message):
     with pytest.raises(InputError, match=message):
         load_environment(name)
@@ -219,7 +243,9 @@ def test_a_run_is_looked_for_among_the_bundled_ones_last(tmp_path, monkeypatch):
     (tmp_path / 'logs/hopper-ours/gpt/azure').mkdir(parents=True)
     assert found('gpt/azure') == (tmp_path / 'logs', 'hopper-ours', 'gpt/azure')
 
+
 # ---------------------------------- quiet ---------------------------------- #
+
 
 def test_what_is_printed_is_silenced_even_below_python(capfd):
     with suppress_output():

@@ -1,4 +1,5 @@
 """D4RL's catalogue: every row whole, and the returns that scores are made of."""
+
 import pytest
 
 from trajectory.environments.catalogue import ROBOTS, d4rl_catalogue, reference_returns, robot_of
@@ -24,10 +25,15 @@ def test_robots_have_six_data_sets_of_one_scale(robot):
         assert len(record.sha256) == 64
 
 
-@pytest.mark.parametrize(('robot', 'low', 'high'), [    # d4rl/infos.py, REF_MIN_SCORE and REF_MAX_SCORE
-    ('hopper', -20.272305, 3234.3), ('halfcheetah', -280.178953, 12135.0),
-    ('walker2d', 1.629008, 4592.3), ('ant', -325.6, 3879.7),
-])
+@pytest.mark.parametrize(
+    ('robot', 'low', 'high'),
+    [  # d4rl/infos.py, REF_MIN_SCORE and REF_MAX_SCORE
+        ('hopper', -20.272305, 3234.3),
+        ('halfcheetah', -280.178953, 12135.0),
+        ('walker2d', 1.629008, 4592.3),
+        ('ant', -325.6, 3879.7),
+    ],
+)
 def test_scores_are_between_d4rls_random_and_its_expert(robot, low, high):
     assert reference_returns(f'{robot}-medium-replay-v2') == (low, high)
     assert reference_returns(f'{robot}-ours') == (low, high)
@@ -40,9 +46,17 @@ def test_what_d4rl_never_scored_has_no_reference():
     assert reference_returns('kitchen-mixed-v0') == (0, 4)
 
 
-@pytest.mark.parametrize(('name', 'robot'), [
-    ('hopper-medium-v2', 'hopper'), ('Hopper-v4', 'hopper'), ('HalfCheetah-v4', 'halfcheetah'), ('ant', 'ant'),
-    ('antmaze-umaze-v0', None), ('hopperlike-v0', None), ('', None),
-])
+@pytest.mark.parametrize(
+    ('name', 'robot'),
+    [
+        ('hopper-medium-v2', 'hopper'),
+        ('Hopper-v4', 'hopper'),
+        ('HalfCheetah-v4', 'halfcheetah'),
+        ('ant', 'ant'),
+        ('antmaze-umaze-v0', None),
+        ('hopperlike-v0', None),
+        ('', None),
+    ],
+)
 def test_a_robot_is_the_first_word_of_a_name(name, robot):
     assert robot_of(name) == robot

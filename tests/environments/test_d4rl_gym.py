@@ -1,4 +1,5 @@
 """D4RL's own environments, where gym, d4rl and mujoco_py are installed; and what is said where they are not."""
+
 import importlib
 import sys
 
@@ -25,6 +26,7 @@ old = pytest.mark.skipif(bool(missing()), reason=missing())
 
 # ------------------------------- everywhere ------------------------------- #
 
+
 def test_where_it_is_not_installed_the_remedy_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, 'gym', None)
     with pytest.raises(InputError, match=r'cannot make hopper-medium-v2 here: (.|\n)*environment.yml says how'):
@@ -36,13 +38,20 @@ def test_only_d4rls_names_are_made(name):
     with pytest.raises(InputError, match="is no environment of D4RL's, and --backend d4rl has no others"):
         make_d4rl_environment(name)
 
+
 # --------------------------- where it is installed ------------------------ #
 
+
 @old
-@pytest.mark.parametrize(('name', 'id', 'width', 'n_steps'), [
-    ('hopper-medium-v2', 'Hopper-v4', 11, 1000), ('ant-medium-v2', 'Ant-v4', 111, 1000),
-    ('maze2d-medium-v1', 'maze2d-medium-v1', 4, 600), ('antmaze-umaze-v2', 'antmaze-umaze-v2', 29, 700),
-])
+@pytest.mark.parametrize(
+    ('name', 'id', 'width', 'n_steps'),
+    [
+        ('hopper-medium-v2', 'Hopper-v4', 11, 1000),
+        ('ant-medium-v2', 'Ant-v4', 111, 1000),
+        ('maze2d-medium-v1', 'maze2d-medium-v1', 4, 600),
+        ('antmaze-umaze-v2', 'antmaze-umaze-v2', 29, 700),
+    ],
+)
 def test_it_is_used_like_any_other(name, id, width, n_steps):
     env = load_environment(name, backend='d4rl')
     first, info = env.reset(seed=0)
@@ -78,11 +87,17 @@ def test_the_clock_ends_an_episode_as_a_timeout():
 
 @old
 def test_scores_and_data_are_those_of_the_other_backend(tmp_path):
-    rows = {'observations': np.ones((4, 11)), 'actions': np.ones((4, 3)), 'rewards': np.ones(4),
-            'terminals': np.array([0, 1, 0, 0], bool), 'timeouts': np.array([0, 0, 0, 1], bool)}
+    rows = {
+        'observations': np.ones((4, 11)),
+        'actions': np.ones((4, 3)),
+        'rewards': np.ones(4),
+        'terminals': np.array([0, 1, 0, 0], bool),
+        'timeouts': np.array([0, 0, 0, 1], bool),
+    }
     write_episodes(tmp_path / 'mine.hdf5', rows, {})
-    there, here = (load_environment('hopper-medium-v2', tmp_path / 'mine.hdf5', backend=backend)
-                   for backend in ('d4rl', 'mujoco'))
+    there, here = (
+        load_environment('hopper-medium-v2', tmp_path / 'mine.hdf5', backend=backend) for backend in ('d4rl', 'mujoco')
+    )
     assert there.get_normalized_score(1000) == pytest.approx(here.get_normalized_score(1000))
     for name, column in here.get_dataset().items():
         np.testing.assert_array_equal(there.get_dataset()[name], column)

@@ -1,4 +1,5 @@
 """The environments that plans act in: D4RL's attributes, its scores, and its ants of 111 columns."""
+
 import numpy as np
 import pytest
 
@@ -85,15 +86,18 @@ def test_d4rls_ants_have_contact_forces_that_are_zero():
     assert make_environment('Ant-v4', 'stock').observation_space.shape == (27,)
 
 
-@pytest.mark.parametrize(('id', 'physics', 'message'), [
-    ('Hopper-v4', 'd4lr', "unknown physics 'd4lr' for Hopper-v4; there are: d4rl, stock"),
-    ('Swimmer-v4', 'd4rl', 'Swimmer-v4 has no D4RL physics; Hopper-v4, .* have'),
-    ('Hoper-v4', 'stock', r"'Hoper-v4' is not an environment that Gymnasium can make(.|\n)*correct metadata/env"),
-    ('antigravity:Env-v0', 'stock', "'antigravity:Env-v0' is not an environment .*: an id names no module"),
-    ('', 'stock', "'' is not an environment"),
-    ('Hopper-v2', 'stock', "'Hopper-v2' is not an environment"),
-    ('CartPole-v1', 'stock', "'CartPole-v1' is no robot of MuJoCo's"),
-])
+@pytest.mark.parametrize(
+    ('id', 'physics', 'message'),
+    [
+        ('Hopper-v4', 'd4lr', "unknown physics 'd4lr' for Hopper-v4; there are: d4rl, stock"),
+        ('Swimmer-v4', 'd4rl', 'Swimmer-v4 has no D4RL physics; Hopper-v4, .* have'),
+        ('Hoper-v4', 'stock', r"'Hoper-v4' is not an environment that Gymnasium can make(.|\n)*correct metadata/env"),
+        ('antigravity:Env-v0', 'stock', "'antigravity:Env-v0' is not an environment .*: an id names no module"),
+        ('', 'stock', "'' is not an environment"),
+        ('Hopper-v2', 'stock', "'Hopper-v2' is not an environment"),
+        ('CartPole-v1', 'stock', "'CartPole-v1' is no robot of MuJoCo's"),
+    ],
+)
 def test_an_environment_that_cannot_be_made_is_named(id, physics, message):
     with pytest.raises(InputError, match=message):
         make_environment(id, physics)

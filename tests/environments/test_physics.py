@@ -1,4 +1,5 @@
 """Robots with D4RL's physics against D4RL's own environments, recorded in MuJoCo 2.1.0."""
+
 import mujoco
 import numpy as np
 import pytest
@@ -63,10 +64,15 @@ def test_robots_move_as_in_d4rl(recorded, robot, episode):
     env = make_environment(f'{ROBOTS[robot]}-v4', 'd4rl')
     observations, rewards, dones = replay(env, recorded, robot, episode)
     for n_steps, tolerance in tolerances(robot):
-        np.testing.assert_allclose(observations[:n_steps + 1],
-                                   recorded[f'{robot}/observations'][episode, :n_steps + 1], rtol=0, atol=tolerance)
-        np.testing.assert_allclose(rewards[:n_steps], recorded[f'{robot}/rewards'][episode, :n_steps], rtol=0,
-                                   atol=tolerance)
+        np.testing.assert_allclose(
+            observations[: n_steps + 1],
+            recorded[f'{robot}/observations'][episode, : n_steps + 1],
+            rtol=0,
+            atol=tolerance,
+        )
+        np.testing.assert_allclose(
+            rewards[:n_steps], recorded[f'{robot}/rewards'][episode, :n_steps], rtol=0, atol=tolerance
+        )
     np.testing.assert_array_equal(dones, recorded[f'{robot}/dones'][episode, :N_STEPS])
 
 
@@ -74,7 +80,7 @@ def test_robots_move_as_in_d4rl(recorded, robot, episode):
 def test_stock_robots_move_otherwise(recorded, robot):
     env = make_environment(f'{ROBOTS[robot]}-v4', 'stock')
     observations, _, _ = replay(env, recorded, robot, episode=0)
-    apart = np.abs(observations - recorded[f'{robot}/observations'][0, :N_STEPS + 1])
+    apart = np.abs(observations - recorded[f'{robot}/observations'][0, : N_STEPS + 1])
     assert apart.max() > 0.01
 
 

@@ -1,4 +1,5 @@
 """D4RL's mazes and kitchens: real simulations, held against what D4RL's source says of its own."""
+
 import sys
 
 import numpy as np
@@ -21,7 +22,9 @@ def drive(env, state, action, n_steps):
         observation, *_ = env.step(np.array(action))
     return observation
 
+
 # -------------------------------- all of them ----------------------------- #
+
 
 @pytest.mark.parametrize('name', NAMES)
 def test_every_name_steps(name):
@@ -37,17 +40,30 @@ def test_every_name_steps(name):
     np.testing.assert_array_equal(env.reset(seed=0)[0], observation)
 
 
-@pytest.mark.parametrize(('name', 'n_steps'), [
-    ('maze2d-open-v0', 150), ('maze2d-umaze-v1', 300), ('maze2d-medium-dense-v1', 600), ('maze2d-eval-large-v1', 800),
-    ('antmaze-umaze-v0', 700), ('antmaze-large-play-v2', 1000), ('kitchen-partial-v0', 280),
-])
+@pytest.mark.parametrize(
+    ('name', 'n_steps'),
+    [
+        ('maze2d-open-v0', 150),
+        ('maze2d-umaze-v1', 300),
+        ('maze2d-medium-dense-v1', 600),
+        ('maze2d-eval-large-v1', 800),
+        ('antmaze-umaze-v0', 700),
+        ('antmaze-large-play-v2', 1000),
+        ('kitchen-partial-v0', 280),
+    ],
+)
 def test_episodes_are_as_long_as_d4rls(name, n_steps):
     assert load_environment(name).max_episode_steps == n_steps
 
 
-@pytest.mark.parametrize(('name', 'low', 'high'), [
-    ('maze2d-medium-v1', 13.13, 277.39), ('antmaze-medium-play-v0', 0, 1), ('kitchen-mixed-v0', 0, 4),
-])
+@pytest.mark.parametrize(
+    ('name', 'low', 'high'),
+    [
+        ('maze2d-medium-v1', 13.13, 277.39),
+        ('antmaze-medium-play-v0', 0, 1),
+        ('kitchen-mixed-v0', 0, 4),
+    ],
+)
 def test_scores_are_d4rls(name, low, high):
     env = load_environment(name)
     env.reset(seed=0)
@@ -65,40 +81,48 @@ def test_the_physics_are_not_called_d4rls():
     with pytest.raises(InputError, match='maze2d-umaze-v1 has no D4RL physics'):
         make_environment('maze2d-umaze-v1', 'd4rl')
 
+
 # ---------------------------------- mazes --------------------------------- #
 
-@pytest.mark.parametrize(('name', 'goal', 'walls'), [
-    ('maze2d-umaze-v1', (1, 1), {(2, 1), (2, 2), (0, 0), (4, 4)}),
-    ('maze2d-medium-v1', (6, 6), {(1, 3), (1, 4), (3, 1), (3, 5), (5, 2), (6, 4), (7, 7)}),
-    ('maze2d-large-v1', (7, 9), {(1, 5), (2, 2), (4, 5), (6, 1), (8, 11)}),
-])
+
+@pytest.mark.parametrize(
+    ('name', 'goal', 'walls'),
+    [
+        ('maze2d-umaze-v1', (1, 1), {(2, 1), (2, 2), (0, 0), (4, 4)}),
+        ('maze2d-medium-v1', (6, 6), {(1, 3), (1, 4), (3, 1), (3, 5), (5, 2), (6, 4), (7, 7)}),
+        ('maze2d-large-v1', (7, 9), {(1, 5), (2, 2), (4, 5), (6, 1), (8, 11)}),
+    ],
+)
 def test_a_point_maze_has_d4rls_goal_and_walls_in_its_coordinates(name, goal, walls):
     env = load_environment(name)
     env.reset(seed=0)
     np.testing.assert_array_equal(env.goal, goal)
-    found = {tuple(cell) for cell in np.round(env.walls + 0.2).astype(int)}     # row and column
+    found = {tuple(cell) for cell in np.round(env.walls + 0.2).astype(int)}  # row and column
     assert walls <= found
     assert goal not in found
 
 
-@pytest.mark.parametrize(('start', 'force', 'n_steps', 'end'), [
-    ((1, 1), (1, 0), 150, (1.19850204, 1)),        # to the wall below: in D4RL x grows down the rows of its map
-    ((1, 3), (0, 1), 150, (1, 3.19850204)),        # to the one on the right
-    ((3, 1), (0, -1), 150, (3, 0.401497963)),      # to the one on the left
-    ((1, 3), (1, 0), 60, (3.20012859, 3)),         # down, where there is none until the map ends
-])
+@pytest.mark.parametrize(
+    ('start', 'force', 'n_steps', 'end'),
+    [
+        ((1, 1), (1, 0), 150, (1.19850204, 1)),  # to the wall below: in D4RL x grows down the rows of its map
+        ((1, 3), (0, 1), 150, (1, 3.19850204)),  # to the one on the right
+        ((3, 1), (0, -1), 150, (3, 0.401497963)),  # to the one on the left
+        ((1, 3), (1, 0), 60, (3.20012859, 3)),  # down, where there is none until the map ends
+    ],
+)
 def test_the_ball_stops_at_the_walls_it_stopped_at_in_d4rl(start, force, n_steps, end):
     env = load_environment('maze2d-umaze-v1')
     env.reset(seed=0)
     found = drive(env, (*start, 0, 0), force, n_steps)[:2]
-    np.testing.assert_allclose(found, end, atol=0.002)      # measured with d4rl 1.1 on MuJoCo 2.1.0
+    np.testing.assert_allclose(found, end, atol=0.002)  # measured with d4rl 1.1 on MuJoCo 2.1.0
 
 
 def test_free_motion_is_d4rls():
     env = load_environment('maze2d-open-v0')
     env.reset(seed=0)
     found = drive(env, (2, 2, 0, 0), (0.5, -0.25), 10)
-    measured = [2.065029321066434, 1.967485339466783, 1.1781374663487654, -0.5890687331743827]   # as above
+    measured = [2.065029321066434, 1.967485339466783, 1.1781374663487654, -0.5890687331743827]  # as above
     np.testing.assert_allclose(found, measured, rtol=1e-13)
 
 
@@ -127,9 +151,13 @@ def test_a_random_goal_is_its_seeds_and_has_no_score():
     assert env.get_normalized_score(100) is not None
 
 
-@pytest.mark.parametrize(('name', 'reward_near', 'reward_far'), [
-    ('maze2d-medium-v1', 1, 0), ('maze2d-medium-dense-v1', np.exp(-0.4), np.exp(-2)),
-])
+@pytest.mark.parametrize(
+    ('name', 'reward_near', 'reward_far'),
+    [
+        ('maze2d-medium-v1', 1, 0),
+        ('maze2d-medium-dense-v1', np.exp(-0.4), np.exp(-2)),
+    ],
+)
 def test_rewards_are_d4rls(name, reward_near, reward_far):
     env = load_environment(name)
     env.reset(seed=0)
@@ -149,7 +177,7 @@ def test_the_goal_is_seen_at_rest():
     goal = ant.observe_goal()
     np.testing.assert_array_equal(goal[:2], ant.goal)
     np.testing.assert_array_equal(goal[15:], 0)
-    assert goal[2] == pytest.approx(0.55, abs=0.3)      # it stands
+    assert goal[2] == pytest.approx(0.55, abs=0.3)  # it stands
 
 
 def test_an_ant_begins_at_the_origin_and_ends_at_its_goal():
@@ -157,7 +185,7 @@ def test_an_ant_begins_at_the_origin_and_ends_at_its_goal():
     for seed in range(5):
         observation, _ = env.reset(seed=seed)
         assert np.abs(observation[:2]).max() <= 0.1
-        assert (env.goal >= (0, 8)).all()               # the cell two rows below, and what D4RL adds
+        assert (env.goal >= (0, 8)).all()  # the cell two rows below, and what D4RL adds
         assert (env.goal <= (1.5, 9.5)).all()
     np.testing.assert_array_equal(env.state_vector(), observation)
     np.testing.assert_allclose(env.unwrapped._get_obs(env.robot._get_obs())['observation'], observation[2:])
@@ -173,18 +201,20 @@ def test_a_reset_leaves_no_file_behind(tmp_path, monkeypatch):
     load_environment('maze2d-umaze-v1').reset(seed=0)
     assert not list(tmp_path.iterdir())
 
+
 # --------------------------------- kitchen -------------------------------- #
+
 
 def test_a_kitchen_is_robot_objects_and_goal():
     env = load_environment('kitchen-mixed-v0')
     env.reset(seed=0)
     observation, *_ = env.step(np.zeros(9))
     positions = env.robot.data.qpos
-    np.testing.assert_allclose(observation[:9], positions[:9], atol=0.0101)     # a tenth of the noise there is
+    np.testing.assert_allclose(observation[:9], positions[:9], atol=0.0101)  # a tenth of the noise there is
     np.testing.assert_allclose(observation[9:30], positions[9:], atol=1e-3)
     assert np.abs(observation[:9] - positions[:9]).max() > 1e-4
     goal = observation[30:]
-    np.testing.assert_allclose(goal[22], -0.75)                                 # the microwave
+    np.testing.assert_allclose(goal[22], -0.75)  # the microwave
     np.testing.assert_allclose(goal[[11, 12, 17, 18]], [-0.88, -0.01, -0.69, -0.05])
     np.testing.assert_array_equal(goal[[*range(11), 13, 14, 15, 16, 19, 20, 21]], 0)
     np.testing.assert_array_equal(get_preprocess_fn(env.id)(observation), observation[:30])

@@ -1,4 +1,5 @@
 """A specification names an environment without a simulator, and makes it."""
+
 import subprocess
 import sys
 
@@ -11,7 +12,10 @@ def test_a_record_gives_the_same_specification_back():
     spec = EnvironmentSpec('Hopper-v4', 'd4rl', 'mine', {'reset_noise_scale': 0.1}, (0.0, 10.0), 'a file')
     assert EnvironmentSpec.from_record(spec.record(), 'mine') == spec
     assert EnvironmentSpec('Hopper-v4').record() == {
-        'environment': 'Hopper-v4', 'physics': 'stock', 'data_source': None}
+        'environment': 'Hopper-v4',
+        'physics': 'stock',
+        'data_source': None,
+    }
 
 
 def test_scores_are_d4rls_or_the_datasets_own():
@@ -28,6 +32,8 @@ def test_it_makes_its_environment():
 
 
 def test_a_specification_loads_no_simulator():
-    probe = ('import sys\nfrom trajectory.environments.spec import EnvironmentSpec\n'
-             'EnvironmentSpec("Hopper-v4", "d4rl").normalized_score(1)\nprint("mujoco" in sys.modules)')
+    probe = (
+        'import sys\nfrom trajectory.environments.spec import EnvironmentSpec\n'
+        'EnvironmentSpec("Hopper-v4", "d4rl").normalized_score(1)\nprint("mujoco" in sys.modules)'
+    )
     assert subprocess.run([sys.executable, '-c', probe], capture_output=True, text=True).stdout == 'False\n'

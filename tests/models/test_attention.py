@@ -1,4 +1,5 @@
 """Attention in blocks against the textbook's, forward and backward, with and without dropout."""
+
 import pytest
 import torch
 
@@ -7,7 +8,7 @@ from trajectory.models.attention import Dropout, attend, make_plan, random_marks
 
 def visible_tokens(n_tokens, dim, n_goal=0):
     visible = torch.ones(n_tokens, n_tokens, dtype=torch.bool).tril()
-    visible[:, n_goal + dim - 1::dim] = False
+    visible[:, n_goal + dim - 1 :: dim] = False
     visible[:, :n_goal] = True
     return visible
 
@@ -28,7 +29,7 @@ def drawn_marks(visible, rows_per_block, n_rows, p):
     for block in plan.blocks:
         size = block.rows.stop - block.rows.start
         drawn, share_kept = random_marks(torch.empty(n_rows, size, block.n_keys), p)
-        marks[:, block.rows, plan.keys[:block.n_keys]] = (drawn > 0).float()
+        marks[:, block.rows, plan.keys[: block.n_keys]] = (drawn > 0).float()
     return marks, share_kept
 
 
@@ -55,7 +56,7 @@ def test_blocks_give_what_the_textbook_gives(n_goal, n_tokens, rows_per_block, p
 @pytest.mark.parametrize('p', [0.1, 0.5, 0.9])
 def test_as_many_are_dropped_as_asked_for_and_the_rest_make_up_for_it(p):
     torch.manual_seed(0)
-    x = torch.ones(1000, 1001, requires_grad=True)      # no multiple of the four marks in a random number
+    x = torch.ones(1000, 1001, requires_grad=True)  # no multiple of the four marks in a random number
     y = Dropout(p)(x)
     assert (y == 0).float().mean().item() == pytest.approx(p, abs=0.002)
     assert y.mean().item() == pytest.approx(1, abs=0.01)

@@ -1,4 +1,5 @@
 """Embeddings that mix each token with its neighbours."""
+
 import pytest
 import torch
 
@@ -6,12 +7,18 @@ from trajectory.models.embeddings import SmoothEmbedding, add_stop_token, make_w
 
 
 def test_a_tokens_share_goes_to_its_neighbours_and_stays_inside():
-    torch.testing.assert_close(make_weights(4, [0.1, 0.7, 0.2]), torch.tensor([
-        [0.8, 0.2, 0, 0],       # what would fall before the first token stays on it
-        [0.1, 0.7, 0.2, 0],
-        [0, 0.1, 0.7, 0.2],
-        [0, 0, 0.1, 0.9],
-    ], dtype=torch.float64))
+    torch.testing.assert_close(
+        make_weights(4, [0.1, 0.7, 0.2]),
+        torch.tensor(
+            [
+                [0.8, 0.2, 0, 0],  # what would fall before the first token stays on it
+                [0.1, 0.7, 0.2, 0],
+                [0, 0.1, 0.7, 0.2],
+                [0, 0, 0.1, 0.9],
+            ],
+            dtype=torch.float64,
+        ),
+    )
 
 
 @pytest.mark.parametrize('n_tokens', [1, 2, 9])

@@ -1,4 +1,5 @@
 """Plain networks of linear layers."""
+
 import pytest
 import torch
 from torch import nn
@@ -42,8 +43,9 @@ def test_activations_are_named_with_or_without_settings():
     torch.testing.assert_close(get_activation('GELU')()(x), F.gelu(x))
     leaky = get_activation({'type': 'LeakyReLU', 'kwargs': {'negative_slope': 0.3}})()
     torch.testing.assert_close(leaky(x), F.leaky_relu(x, 0.3))
-    torch.testing.assert_close(MLP(3, [4], 1, activation={'type': 'ELU', 'kwargs': {}})(torch.zeros(2, 3)).shape,
-                               torch.Size([2, 1]))
+    torch.testing.assert_close(
+        MLP(3, [4], 1, activation={'type': 'ELU', 'kwargs': {}})(torch.zeros(2, 3)).shape, torch.Size([2, 1])
+    )
 
 
 @pytest.mark.parametrize('name', ['Gelu', None, ''])

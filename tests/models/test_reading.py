@@ -1,4 +1,5 @@
 """What Hugging Face's page of this model promises, held to the plain forward."""
+
 import pytest
 import torch
 from torch.autograd.graph import saved_tensors_hooks
@@ -24,10 +25,18 @@ def make(kind, **changes):
 
 
 @KINDS
-@pytest.mark.parametrize('asked', [
-    {'use_cache': True}, {'output_attentions': True}, {'output_hidden_states': True}, {'gradient_checkpointing': True},
-    {'attention_mask': torch.ones(3, BLOCK)}, {'use_cache': True, 'output_attentions': True},
-], ids=lambda asked: ' '.join(asked))
+@pytest.mark.parametrize(
+    'asked',
+    [
+        {'use_cache': True},
+        {'output_attentions': True},
+        {'output_hidden_states': True},
+        {'gradient_checkpointing': True},
+        {'attention_mask': torch.ones(3, BLOCK)},
+        {'use_cache': True, 'output_attentions': True},
+    ],
+    ids=lambda asked: ' '.join(asked),
+)
 def test_asking_for_more_changes_no_number(kind, asked):
     model, tokens, goal, targets = make(kind, action_weight=5, value_weight=3)
     mask = torch.rand(tokens.shape) > 0.3
@@ -65,7 +74,7 @@ def test_reading_token_by_token_equals_reading_whole(kind):
     expected, past = model(tokens, *goal)[0], None
     for place in range(BLOCK):
         given = goal if past is None else [None] * len(goal)
-        out = model(tokens[:, place:place + 1], *given, past_key_values=past, use_cache=True)
+        out = model(tokens[:, place : place + 1], *given, past_key_values=past, use_cache=True)
         past = out.past_key_values
         torch.testing.assert_close(out.logits[:, 0], expected[:, place], atol=1e-12, rtol=1e-9)
     assert past[0][0].shape[2] == BLOCK + model.n_goal
@@ -78,9 +87,9 @@ def test_the_planners_cache_reads_the_same():
     decoder = Decoder(model)
     _, cache = decoder.prefill(tokens[:, :0], tokens[:, :DIM])
     for place in range(DIM, 2 * DIM):
-        out = model(tokens[:, place:place + 1], past_key_values=kept, use_cache=True)
+        out = model(tokens[:, place : place + 1], past_key_values=kept, use_cache=True)
         kept = out.past_key_values
-        logits, cache = decoder.step(tokens[:, place:place + 1], cache)
+        logits, cache = decoder.step(tokens[:, place : place + 1], cache)
         torch.testing.assert_close(out.logits[:, 0], logits, atol=1e-12, rtol=1e-9)
 
 
@@ -110,20 +119,21 @@ def test_nobody_attends_to_a_masked_token(kind):
     mask = torch.ones(3, BLOCK)
     mask[1:, place] = 0
     before, after = (model(given, *goal, attention_mask=mask)[0] for given in (tokens, changed))
-    differs = (before != after).any(dim=-1)                                     # [ B x T ]
-    assert differs[0, place + 1:].all()
+    differs = (before != after).any(dim=-1)  # [ B x T ]
+    assert differs[0, place + 1 :].all()
     assert differs[1:].nonzero()[:, 1].unique().tolist() == [place]
 
-    first = model(tokens[:, :place + 1], *goal, attention_mask=mask[:, :place + 1], use_cache=True)
-    rest, _ = model(tokens[:, place + 1:], *[None] * len(goal), attention_mask=mask,
-                    past_key_values=first.past_key_values)
-    torch.testing.assert_close(rest, before[:, place + 1:], atol=1e-12, rtol=1e-9)
+    first = model(tokens[:, : place + 1], *goal, attention_mask=mask[:, : place + 1], use_cache=True)
+    rest, _ = model(
+        tokens[:, place + 1 :], *[None] * len(goal), attention_mask=mask, past_key_values=first.past_key_values
+    )
+    torch.testing.assert_close(rest, before[:, place + 1 :], atol=1e-12, rtol=1e-9)
 
 
 def test_a_token_that_sees_nothing_is_no_nan():
     model, tokens, _, targets = make(GPT)
     mask = torch.ones(3, BLOCK)
-    mask[0, :DIM] = 0       # filled up from the left
+    mask[0, :DIM] = 0  # filled up from the left
     out = model(tokens, targets, attention_mask=mask, output_attentions=True)
     out.loss.backward()
     assert all(torch.isfinite(parameter.grad).all() for parameter in model.parameters())
@@ -146,7 +156,7 @@ def test_attentions_are_shares_of_what_may_be_seen(kind):
     assert [tuple(weights.shape) for weights in attentions] == [(3, 2, n_all, n_all)] * 2
     for weights in attentions:
         torch.testing.assert_close(weights.sum(-1), torch.ones(3, 2, n_all, dtype=weights.dtype))
-        own = weights[:, :, model.n_goal:, model.n_goal:]
+        own = weights[:, :, model.n_goal :, model.n_goal :]
         assert (own[..., VALUE::DIM] == 0).all()
         assert (own.triu(1) == 0).all()
 
@@ -182,7 +192,7 @@ def test_gradient_checkpointing_keeps_less_and_changes_no_gradient():
             numbers.append(tensor.numel())
             return tensor
 
-        torch.manual_seed(0)    # the same dropout
+        torch.manual_seed(0)  # the same dropout
         with saved_tensors_hooks(keep, lambda tensor: tensor):
             _, loss = model(tokens, targets, **asked)
         model.zero_grad()

@@ -1,4 +1,5 @@
 """The model against the reference's numbers, and against the properties the planner relies on."""
+
 import json
 from types import SimpleNamespace
 
@@ -8,11 +9,32 @@ import torch
 from tests.support import golden, make_gpt, state_of
 from trajectory.models.transformers import GPT, ConditionalGPT
 
-TINY = {'vocab_size': 7, 'block_size': 29, 'n_layer': 2, 'n_head': 2, 'n_embd': 16, 'observation_dim': 3,
-        'action_dim': 1, 'transition_dim': 6, 'action_weight': 5, 'reward_weight': 2, 'value_weight': 3,
-        'embd_pdrop': 0.1, 'resid_pdrop': 0.1, 'attn_pdrop': 0.1}
-HALFCHEETAH = TINY | {'vocab_size': 100, 'block_size': 249, 'n_layer': 4, 'n_head': 4, 'n_embd': 128,
-                      'observation_dim': 17, 'action_dim': 6, 'transition_dim': 25}
+TINY = {
+    'vocab_size': 7,
+    'block_size': 29,
+    'n_layer': 2,
+    'n_head': 2,
+    'n_embd': 16,
+    'observation_dim': 3,
+    'action_dim': 1,
+    'transition_dim': 6,
+    'action_weight': 5,
+    'reward_weight': 2,
+    'value_weight': 3,
+    'embd_pdrop': 0.1,
+    'resid_pdrop': 0.1,
+    'attn_pdrop': 0.1,
+}
+HALFCHEETAH = TINY | {
+    'vocab_size': 100,
+    'block_size': 249,
+    'n_layer': 4,
+    'n_head': 4,
+    'n_embd': 128,
+    'observation_dim': 17,
+    'action_dim': 6,
+    'transition_dim': 25,
+}
 
 
 @pytest.fixture(scope='module')
@@ -33,8 +55,9 @@ def test_logits_and_loss_are_the_references(reference):
     torch.testing.assert_close(model(tokens[:, :1])[0], torch.tensor(arrays['logits_first']), atol=1e-4, rtol=0)
 
     unweighted = make_gpt(arrays['config'] | {'action_weight': 1}, state_of(arrays))
-    torch.testing.assert_close(unweighted(tokens, targets, mask)[1], torch.tensor(arrays['loss_unweighted']),
-                               atol=0, rtol=1e-5)
+    torch.testing.assert_close(
+        unweighted(tokens, targets, mask)[1], torch.tensor(arrays['loss_unweighted']), atol=0, rtol=1e-5
+    )
 
 
 def test_the_plain_attention_of_training_equals_the_fused_one(reference):
@@ -73,7 +96,7 @@ def test_columns_are_weighted_where_they_are_targets():
     model = make_gpt(TINY | {'action_weight': 10, 'reward_weight': 100, 'value_weight': 1000})
     for n_tokens in (5, 7, 29):  # also lengths that end inside a transition
         logits, targets = torch.zeros(1, n_tokens, 8), torch.zeros(1, n_tokens, dtype=torch.long)
-        weights = torch.tensor([[1, 1, 1, 10, 100, 1000] * 5])[:, 1:n_tokens + 1]
+        weights = torch.tensor([[1, 1, 1, 10, 100, 1000] * 5])[:, 1 : n_tokens + 1]
         torch.testing.assert_close(model.loss(logits, targets), torch.log(torch.tensor(8.0)) * weights.float().mean())
 
 
@@ -139,9 +162,21 @@ def test_a_shared_head_serves_every_column():
     for parameter in model.parameters():
         parameter.data.normal_(std=0.5)
     dims = config['observation_dim'], config['action_dim']
-    plans = [beam_plan(model, lambda probs: (probs[:, 0, 0], probs[:, 1, 0]), tokens[:1, :dims[0]], 2, 3, 2, *dims,
-                       verbose=False, cached=cached, generator=torch.Generator().manual_seed(0))
-             for cached in (True, False)]
+    plans = [
+        beam_plan(
+            model,
+            lambda probs: (probs[:, 0, 0], probs[:, 1, 0]),
+            tokens[:1, : dims[0]],
+            2,
+            3,
+            2,
+            *dims,
+            verbose=False,
+            cached=cached,
+            generator=torch.Generator().manual_seed(0),
+        )
+        for cached in (True, False)
+    ]
     assert torch.equal(*plans)
     optimizer = model.configure_optimizers(SimpleNamespace(learning_rate=1e-3, betas=(0.9, 0.95), weight_decay=0.1))
-    assert any(p is model.head.weight for p in optimizer.param_groups[0]['params'])     # which decay
+    assert any(p is model.head.weight for p in optimizer.param_groups[0]['params'])  # which decay

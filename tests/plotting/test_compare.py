@@ -1,4 +1,5 @@
 """Plans beside the data they were learned from, and what cannot be compared."""
+
 import json
 
 import pytest
@@ -6,8 +7,14 @@ import pytest
 from plotting.compare import compare, main
 from trajectory.utils.errors import InputError
 
-SOURCE = {'environment': 'Hopper-v4', 'physics': 'd4rl', 'data_source': 'mine', 'episodes': 25, 'mean_return': 900.0,
-          'best_tenth_return': 2000.0}
+SOURCE = {
+    'environment': 'Hopper-v4',
+    'physics': 'd4rl',
+    'data_source': 'mine',
+    'episodes': 25,
+    'mean_return': 900.0,
+    'best_tenth_return': 2000.0,
+}
 
 
 @pytest.fixture

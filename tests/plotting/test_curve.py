@@ -1,4 +1,5 @@
 """A learning curve is drawn from whatever a run has written so far."""
+
 import json
 import subprocess
 import sys
@@ -15,8 +16,19 @@ LOSS_COLOR, HELDOUT_COLOR = [0.227, 0.427, 0.710], [0.851, 0.510, 0.169]
 
 
 def line(step, **changes):
-    return json.dumps({'epoch': step // 10, 'step': step, 'tokens': 1000 * step, 'loss': 3 / (1 + step),
-                       'learning_rate': 6e-4, **changes}) + '\n'
+    return (
+        json.dumps(
+            {
+                'epoch': step // 10,
+                'step': step,
+                'tokens': 1000 * step,
+                'loss': 3 / (1 + step),
+                'learning_rate': 6e-4,
+                **changes,
+            }
+        )
+        + '\n'
+    )
 
 
 @pytest.fixture
@@ -68,28 +80,30 @@ def test_the_ticks_of_a_single_line_differ(metrics_path):
 def test_a_truncated_last_line_is_passed_over(metrics_path):
     whole = read_metrics(metrics_path)
     with metrics_path.open('ab') as file:
-        file.write(line(50).encode()[:25] + '±'.encode()[:1])   # cut within a character
+        file.write(line(50).encode()[:25] + '±'.encode()[:1])  # cut within a character
     assert read_metrics(metrics_path) == whole
     assert len(whole) == 50
 
 
 def test_a_resumed_run_forgets_what_lay_beyond_the_point_of_resuming(metrics_path):
     metrics_path.write_text(line(1) + line(2) + line(3) + line(4) + line(2, loss=9.0) + line(3, loss=8.0))
-    assert [(record['step'], record['loss']) for record in read_metrics(metrics_path)] == [
-        (1, 1.5), (2, 9.0), (3, 8.0)]
+    assert [(record['step'], record['loss']) for record in read_metrics(metrics_path)] == [(1, 1.5), (2, 9.0), (3, 8.0)]
 
 
-@pytest.mark.parametrize(('content', 'complaint'), [
-    ('', 'holds no metrics yet'),
-    ('{"epoch": 0, "st', 'holds no metrics yet'),
-    (line(0) + '{"epoch": 0, "st\n' + line(1), 'line 2 of .* is not valid JSON'),
-    (line(0) + '{"epoch": 0, "step": 1, "tokens": 5}\n', 'line 2 of .* has no number for the loss'),
-    (line(0, loss='low'), 'line 1 of .*: loss is low, expected a number'),
-    (line(0, loss=1.7e308), 'line 1 of .*: loss is 1.7e.308, expected a number'),
-    (line(0, heldout_loss={}), 'line 1 of .*: heldout_loss is {}, expected a number'),
-    (100_000 * '[' + '\n' + line(1), 'line 1 of .* is not valid JSON: nested too deeply'),
-    ('7\n', 'line 1 of .* has no number for epoch, step'),
-])
+@pytest.mark.parametrize(
+    ('content', 'complaint'),
+    [
+        ('', 'holds no metrics yet'),
+        ('{"epoch": 0, "st', 'holds no metrics yet'),
+        (line(0) + '{"epoch": 0, "st\n' + line(1), 'line 2 of .* is not valid JSON'),
+        (line(0) + '{"epoch": 0, "step": 1, "tokens": 5}\n', 'line 2 of .* has no number for the loss'),
+        (line(0, loss='low'), 'line 1 of .*: loss is low, expected a number'),
+        (line(0, loss=1.7e308), 'line 1 of .*: loss is 1.7e.308, expected a number'),
+        (line(0, heldout_loss={}), 'line 1 of .*: heldout_loss is {}, expected a number'),
+        (100_000 * '[' + '\n' + line(1), 'line 1 of .* is not valid JSON: nested too deeply'),
+        ('7\n', 'line 1 of .* has no number for epoch, step'),
+    ],
+)
 def test_metrics_that_cannot_be_drawn_are_told_with_the_line(metrics_path, content, complaint):
     metrics_path.write_text(content)
     with pytest.raises(InputError, match=complaint):
@@ -113,8 +127,9 @@ def test_the_command_takes_a_run_and_writes_beside_its_metrics(metrics_path, cap
 
 def test_the_command_ends_an_input_error_with_its_message_alone(tmp_path):
     script = Path(__file__).parents[2] / 'plotting/curve.py'
-    done = subprocess.run([sys.executable, script, 'logs/nothing'], cwd=tmp_path, capture_output=True,
-                          text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, script, 'logs/nothing'], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 2
     assert done.stderr == (
         'curve.py: error: cannot read logs/nothing/metrics.jsonl: No such file or directory.\n'

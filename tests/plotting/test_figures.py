@@ -1,4 +1,5 @@
 """The report's plots are SVG that a page can hold many of, in the page's own colours."""
+
 import re
 from types import SimpleNamespace
 from xml.etree import ElementTree
@@ -8,8 +9,10 @@ from plotting.read_results import Experiment
 
 
 def training(name, steps, **changes):
-    metrics = [{'epoch': 1, 'step': step, 'tokens': step, 'loss': 3 / (1 + step), 'learning_rate': 1e-3, **changes}
-               for step in range(steps)]
+    metrics = [
+        {'epoch': 1, 'step': step, 'tokens': step, 'loss': 3 / (1 + step), 'learning_rate': 1e-3, **changes}
+        for step in range(steps)
+    ]
     return SimpleNamespace(name=name, metrics=metrics, algorithm='trajectory_transformer')
 
 

@@ -1,4 +1,5 @@
 """A histogram of returns shows every episode, whatever the returns are."""
+
 import numpy as np
 import pytest
 from matplotlib.image import imread

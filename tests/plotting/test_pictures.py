@@ -1,4 +1,5 @@
 """Pictures appear whole or not at all, and a name that cannot be written is an error."""
+
 import pytest
 from matplotlib.figure import Figure
 

@@ -1,4 +1,5 @@
 """The bar chart averages the same settings for everyone, and draws without TeX or a display."""
+
 import os
 import subprocess
 import sys
@@ -15,31 +16,42 @@ from plotting.table import OURS
 
 def test_the_bars_are_the_published_averages():
     averages = {algorithm: round(average, 1) for algorithm, average in average_all(means).items()}
-    assert averages == {'BC': 47.7, 'MBOP': 47.8, 'MOPO': 42.1, 'BRAC': 36.9, 'CQL': 77.6, 'DT': 74.7,
-                        'TT (uniform)': 72.6, 'TT': 78.9}
+    assert averages == {
+        'BC': 47.7,
+        'MBOP': 47.8,
+        'MOPO': 42.1,
+        'BRAC': 36.9,
+        'CQL': 77.6,
+        'DT': 74.7,
+        'TT (uniform)': 72.6,
+        'TT': 78.9,
+    }
 
 
 def test_a_higher_average_is_a_higher_bar(tmp_path):
     draw_bars({'BC': 20.0, 'TT': 80.0}, SETTINGS_WITHOUT_ANT, tmp_path / 'deep/bar.png')
     picture = imread(tmp_path / 'deep/bar.png')[..., :3]
-    counts = [np.isclose(picture, color, atol=0.02).all(axis=-1).sum()
-              for color in ([0.722, 0.745, 0.780], [0.227, 0.427, 0.710])]
+    counts = [
+        np.isclose(picture, color, atol=0.02).all(axis=-1).sum()
+        for color in ([0.722, 0.745, 0.780], [0.227, 0.427, 0.710])
+    ]
     assert counts[1] / counts[0] == pytest.approx(4, rel=0.02)
 
 
 def test_a_negative_average_stays_in_the_picture(tmp_path):
     draw_bars({'BC': 50.0, 'TT': -50.0}, SETTINGS_WITHOUT_ANT, tmp_path / 'bar.png')
     picture = imread(tmp_path / 'bar.png')[..., :3]
-    counts = [np.isclose(picture, color, atol=0.02).all(axis=-1).sum()
-              for color in ([0.722, 0.745, 0.780], [0.227, 0.427, 0.710])]
+    counts = [
+        np.isclose(picture, color, atol=0.02).all(axis=-1).sum()
+        for color in ([0.722, 0.745, 0.780], [0.227, 0.427, 0.710])
+    ]
     assert counts[1] / counts[0] == pytest.approx(1, rel=0.02)
 
 
 def test_our_bar_makes_all_bars_average_the_settings_that_we_have(tmp_path, write_rollout, capsys):
     logs = tmp_path / 'logs'
     write_rollout(logs / 'hopper-medium-v2/plans/x/0', score=0.7)
-    write_rollout(logs / 'walker2d-medium-v2/plans/x/0', score=0.8, dataset='walker2d-medium-v2',
-                  physics='stock')
+    write_rollout(logs / 'walker2d-medium-v2/plans/x/0', score=0.8, dataset='walker2d-medium-v2', physics='stock')
     with_ours, settings = read_ours(logs, exp_name=None)
     assert settings == (('medium', 'hopper'),)
     averages = average_all(with_ours, settings)
@@ -51,9 +63,11 @@ def test_our_bar_makes_all_bars_average_the_settings_that_we_have(tmp_path, writ
 
 def test_the_picture_says_what_it_averages():
     assert describe_settings(SETTINGS_WITHOUT_ANT) == (
-        'HalfCheetah, Hopper, Walker2d  ×  Medium-Expert, Medium, Medium-Replay')
+        'HalfCheetah, Hopper, Walker2d  ×  Medium-Expert, Medium, Medium-Replay'
+    )
     assert describe_settings([('medium', 'hopper'), ('medium', 'walker2d'), ('medium-replay', 'hopper')]) == (
-        'Medium: Hopper, Walker2d;  Medium-Replay: Hopper')
+        'Medium: Hopper, Walker2d;  Medium-Replay: Hopper'
+    )
 
 
 def test_results_that_share_no_setting_with_the_published_ones_are_an_error(tmp_path, write_rollout, capsys):
@@ -67,8 +81,9 @@ def test_results_that_share_no_setting_with_the_published_ones_are_an_error(tmp_
 def test_the_command_writes_bar_png_by_default_without_tex(tmp_path):
     script = Path(__file__).parents[2] / 'plotting/plot.py'
     environment = {**os.environ, 'PATH': '/nowhere', 'PYTHONIOENCODING': 'utf-8'}
-    done = subprocess.run([sys.executable, script], cwd=tmp_path, capture_output=True, text=True,
-                          env=environment, check=False)
+    done = subprocess.run(
+        [sys.executable, script], cwd=tmp_path, capture_output=True, text=True, env=environment, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout == 'wrote plotting/bar.png\n'
     assert imread(tmp_path / 'plotting/bar.png').std() > 0.1

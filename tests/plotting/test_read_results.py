@@ -1,4 +1,5 @@
 """Results are averaged only with their like, and what cannot be read is told with its remedy."""
+
 import json
 import os
 import subprocess
@@ -22,6 +23,7 @@ PLANS = Path('hopper-medium-v2/plans/defaults/freq1_H15_beam128')
 
 # -------------------------------- one file -------------------------------- #
 
+
 def test_a_file_of_the_reference_implementation_has_unknown_provenance(tmp_path, write_rollout):
     write_rollout(tmp_path / '0', reference=True, score=0.47, return_=5000.0)
     result = load_result(tmp_path / '0' / 'rollout.json')
@@ -35,15 +37,21 @@ def test_a_result_may_be_named_by_its_folder(tmp_path, write_rollout):
     assert load_result(tmp_path / '0')['seed'] == 7
 
 
-@pytest.mark.parametrize(('content', 'complaint'), [
-    ('{"score": 0.5, "ret', 'is not valid JSON'),
-    (10_000 * '[', 'is not valid JSON'),
-    (f'{{"score": 1{400 * "0"}, "return": 1, "step": 1, "term": false, "gpt_epoch": 1}}', 'expected a finite number'),
-    ('[1, 2]', 'holds a list, expected an object with the keys score, return'),
-    ('{"score": 0.5, "step": 3}', 'lacks return, term, gpt_epoch; it has score, step'),
-    ('{"score": "x", "return": 1, "step": 1, "term": true, "gpt_epoch": 1}', "score is 'x', expected"),
-    ('{"score": 0.5, "return": NaN, "step": 1, "term": true, "gpt_epoch": 1}', 'return is nan, expected a'),
-])
+@pytest.mark.parametrize(
+    ('content', 'complaint'),
+    [
+        ('{"score": 0.5, "ret', 'is not valid JSON'),
+        (10_000 * '[', 'is not valid JSON'),
+        (
+            f'{{"score": 1{400 * "0"}, "return": 1, "step": 1, "term": false, "gpt_epoch": 1}}',
+            'expected a finite number',
+        ),
+        ('[1, 2]', 'holds a list, expected an object with the keys score, return'),
+        ('{"score": 0.5, "step": 3}', 'lacks return, term, gpt_epoch; it has score, step'),
+        ('{"score": "x", "return": 1, "step": 1, "term": true, "gpt_epoch": 1}', "score is 'x', expected"),
+        ('{"score": 0.5, "return": NaN, "step": 1, "term": true, "gpt_epoch": 1}', 'return is nan, expected a'),
+    ],
+)
 def test_a_damaged_file_is_named_with_what_is_wrong_and_what_to_do(tmp_path, content, complaint):
     path = tmp_path / 'rollout.json'
     path.write_text(content)
@@ -64,7 +72,9 @@ def test_a_missing_file_is_an_input_error(tmp_path):
     with pytest.raises(InputError, match='No such file'):
         load_result(tmp_path / 'rollout.json')
 
+
 # ------------------------------- experiments ------------------------------ #
+
 
 def test_the_numbered_rollouts_of_a_folder_are_one_experiment(tmp_path, write_rollout):
     for seed in range(12):
@@ -100,7 +110,9 @@ def test_data_sets_and_experiments_can_be_chosen(tmp_path, write_rollout):
     assert len(load_results(tmp_path, dataset='hopper-medium-v2')) == 2
     assert len(load_results(tmp_path, dataset='mujoco/hopper/medium-v0')) == 1
     assert [found.dataset for found in load_results(tmp_path, exp_name='plans/long')] == [
-        'hopper-medium-v2', 'mujoco/hopper/medium-v0']
+        'hopper-medium-v2',
+        'mujoco/hopper/medium-v0',
+    ]
 
 
 def test_no_result_at_all_says_where_it_looked_and_how_to_make_one(tmp_path):
@@ -116,7 +128,9 @@ def test_a_pattern_that_fits_nothing_names_the_experiments_that_are_there(tmp_pa
     with pytest.raises(InputError, match=r'There are: plans/defaults/freq1_H15_beam128'):
         load_results(tmp_path, exp_name='plans/mine')
 
+
 # ------------------------------- statistics ------------------------------- #
+
 
 def test_the_standard_error_is_that_of_the_sample():
     numbers = np.random.default_rng(0).normal(size=15).tolist()
@@ -130,8 +144,9 @@ def test_one_number_has_no_standard_error_and_none_has_no_mean():
     assert mean_and_error([]) == (None, None)
 
 
-@pytest.mark.parametrize('source', ['D4RL', 'd4rl: hopper_medium-v2.hdf5',
-                                    'http://rail.eecs.berkeley.edu/datasets/offline_rl/x.hdf5'])
+@pytest.mark.parametrize(
+    'source', ['D4RL', 'd4rl: hopper_medium-v2.hdf5', 'http://rail.eecs.berkeley.edu/datasets/offline_rl/x.hdf5']
+)
 def test_d4rl_data_in_d4rl_physics_is_comparable(tmp_path, write_rollout, source):
     write_rollout(tmp_path / PLANS / '0', data_source=source)
     chosen, left_out = choose_comparable(load_results(tmp_path))
@@ -139,15 +154,18 @@ def test_d4rl_data_in_d4rl_physics_is_comparable(tmp_path, write_rollout, source
     assert left_out == []
 
 
-@pytest.mark.parametrize(('changes', 'reason'), [
-    (dict(physics='stock'), 'physics stock'),
-    (dict(step=300), 'episodes cut at 300 steps'),
-    (dict(data_source='data/mine.hdf5'), 'data source data/mine.hdf5'),
-    (dict(data_source='d4rl-like.hdf5'), 'data source d4rl-like.hdf5'),
-    (dict(score=None), 'no score'),
-    (dict(dataset='hopper-mine'), 'not a data set of the paper'),
-    (dict(reference=True), 'physics unknown'),
-])
+@pytest.mark.parametrize(
+    ('changes', 'reason'),
+    [
+        (dict(physics='stock'), 'physics stock'),
+        (dict(step=300), 'episodes cut at 300 steps'),
+        (dict(data_source='data/mine.hdf5'), 'data source data/mine.hdf5'),
+        (dict(data_source='d4rl-like.hdf5'), 'data source d4rl-like.hdf5'),
+        (dict(score=None), 'no score'),
+        (dict(dataset='hopper-mine'), 'not a data set of the paper'),
+        (dict(reference=True), 'physics unknown'),
+    ],
+)
 def test_anything_else_is_left_out_with_the_reason(tmp_path, write_rollout, changes, reason):
     write_rollout(tmp_path / PLANS / '0', **changes)
     experiments = load_results(tmp_path)
@@ -160,13 +178,21 @@ def test_two_experiments_on_one_data_set_must_be_chosen_between(tmp_path, write_
     with pytest.raises(InputError, match=r'plans/defaults/freq1_H15_beam128 .*plans/defaults/other'):
         choose_comparable(load_results(tmp_path))
 
+
 # -------------------------------- printing -------------------------------- #
+
 
 def test_the_table_is_aligned_and_shows_returns_scores_and_provenance(tmp_path, write_rollout):
     for seed, score in enumerate([0.4, 0.5, 0.6]):
         write_rollout(tmp_path / PLANS / str(seed), seed=seed, score=score, return_=1000 + 100 * seed)
-    write_rollout(tmp_path / 'mine/plans/x/0', dataset='mine', score=None, return_=-7, physics='stock',
-                  data_source='data/mine.hdf5')
+    write_rollout(
+        tmp_path / 'mine/plans/x/0',
+        dataset='mine',
+        score=None,
+        return_=-7,
+        physics='stock',
+        data_source='data/mine.hdf5',
+    )
     header, hopper, mine = format_experiments(load_results(tmp_path)).splitlines()
     for line, cells in [
         (hopper, ['1100.0 ± 57.7', '50.0 ± 5.8', '3', 'Hopper-v4', 'd4rl', 'D4RL']),
@@ -174,7 +200,7 @@ def test_the_table_is_aligned_and_shows_returns_scores_and_provenance(tmp_path, 
     ]:
         assert [cell.strip() for cell in line.split('  ') if cell.strip()][2:] == cells
         for title, cell in zip(['return', '100 x score', 'n'], cells, strict=False):
-            assert line[:header.index(f' {title} ') + len(title) + 1].endswith(cell)
+            assert line[: header.index(f' {title} ') + len(title) + 1].endswith(cell)
         assert line.index(cells[-1]) == header.index('data source')
 
 
@@ -212,17 +238,33 @@ def test_logs_are_named_by_position_or_by_flag(tmp_path, write_rollout, capsys):
 
 def run_command(folder, *flags):
     script = Path(__file__).parents[2] / 'plotting/read_results.py'
-    return subprocess.run([sys.executable, script, *flags], cwd=folder, capture_output=True, text=True,
-                          env={**os.environ, 'PYTHONIOENCODING': 'utf-8'}, check=False)
+    return subprocess.run(
+        [sys.executable, script, *flags],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        env={**os.environ, 'PYTHONIOENCODING': 'utf-8'},
+        check=False,
+    )
 
 
 def test_episodes_of_two_models_are_kept_apart_and_said_to_be(tmp_path, capsys):
     for k in range(7):
         folder = tmp_path / f'hopper-medium-v2/plans/x/{k}'
         folder.mkdir(parents=True)
-        (folder / 'rollout.json').write_text(json.dumps({
-            'score': 0.5, 'return': 100 + k, 'step': 1000, 'term': False, 'gpt_epoch': 1, 'seed': k,
-            'identity': 'one' if k < 5 else 'two'}))
+        (folder / 'rollout.json').write_text(
+            json.dumps(
+                {
+                    'score': 0.5,
+                    'return': 100 + k,
+                    'step': 1000,
+                    'term': False,
+                    'gpt_epoch': 1,
+                    'seed': k,
+                    'identity': 'one' if k < 5 else 'two',
+                }
+            )
+        )
     main([str(tmp_path)])
     said = capsys.readouterr().out
     assert '102.0 ± 0.7' in said
@@ -235,8 +277,11 @@ def test_evaluations_stand_beside_plans(tmp_path):
     for root, algorithm in (('plans', 'trajectory_transformer'), ('evaluations', 'behavior_cloning')):
         folder = tmp_path / f'hopper-medium-v2/{root}/x/0'
         folder.mkdir(parents=True)
-        (folder / 'rollout.json').write_text(json.dumps({
-            'score': 0.5, 'return': 1, 'step': 1000, 'term': False, 'gpt_epoch': 1, 'algorithm': algorithm}))
+        (folder / 'rollout.json').write_text(
+            json.dumps({'score': 0.5, 'return': 1, 'step': 1000, 'term': False, 'gpt_epoch': 1, 'algorithm': algorithm})
+        )
     found = load_results(tmp_path)
     assert {(one.exp_name, one.algorithm) for one in found} == {
-        ('plans/x', 'trajectory_transformer'), ('evaluations/x', 'behavior_cloning')}
+        ('plans/x', 'trajectory_transformer'),
+        ('evaluations/x', 'behavior_cloning'),
+    }

@@ -1,4 +1,5 @@
 """The page holds what the logs hold, says what failed, and is whole HTML whatever the names are."""
+
 import re
 import shutil
 import subprocess
@@ -16,7 +17,7 @@ from trajectory.utils.errors import InputError
 from trajectory.utils.video import save_video
 
 VOID = {'meta', 'img', 'br', 'wbr', 'link', 'input', 'hr'}
-NASTY = '<script>alert(1)<'      # with the slash of a closing tag it is two folders
+NASTY = '<script>alert(1)<'  # with the slash of a closing tag it is two folders
 PLANS = 'plans/defaults/freq1_H15_beam128'
 
 
@@ -64,8 +65,9 @@ def original(tmp_path_factory, write_training, write_rollout):
     logs = tmp_path_factory.mktemp('original') / 'logs'
     for seed in range(3):
         write_training(logs / f'hopper-medium-v2/gpt/{seed}', seed=seed, log_freq=seed)
-        write_rollout(logs / f'hopper-medium-v2/{PLANS}/{seed}', seed=seed, score=0.5 + 0.1 * seed,
-                      return_=1000.0 * (1 + seed))
+        write_rollout(
+            logs / f'hopper-medium-v2/{PLANS}/{seed}', seed=seed, score=0.5 + 0.1 * seed, return_=1000.0 * (1 + seed)
+        )
     (logs / 'hopper-medium-v2/gpt/2/state_2.pt').unlink()
     (logs / 'hopper-medium-v2/gpt/1/diff.txt').write_text('+ a change')
     (logs / f'hopper-medium-v2/{PLANS}/3').mkdir()
@@ -73,8 +75,14 @@ def original(tmp_path_factory, write_training, write_rollout):
     for step in range(0, 80, 10):
         film(logs / f'hopper-medium-v2/{PLANS}/0/{step}_plan.mp4')
     write_training(logs / f'mine/gpt/{NASTY}/script>', dataset='mine', note='</td><script>alert(2)</script>')
-    write_rollout(logs / 'mine/plans/x" onload="alert(3)/0', dataset='mine', data_source='<b>"me" & you</b>',
-                  score=None, environment='Hopper-v5', physics='stock')
+    write_rollout(
+        logs / 'mine/plans/x" onload="alert(3)/0',
+        dataset='mine',
+        data_source='<b>"me" & you</b>',
+        score=None,
+        environment='Hopper-v5',
+        physics='stock',
+    )
     return logs
 
 
@@ -89,7 +97,9 @@ def logs(original, tmp_path):
     """The same logs, to be changed."""
     return shutil.copytree(original, tmp_path / 'logs')
 
+
 # -------------------------------- contents --------------------------------- #
+
 
 def test_scores_stand_beside_their_errors_and_their_provenance(page):
     assert re.search(r'60\.0 ± 5\.8 2,000\.0 ± 577\.4 3 Hopper-v4 d4rl D4RL', page.text)
@@ -106,8 +116,8 @@ def test_failures_come_first_with_their_reasons(page):
 
 def test_each_run_tells_its_settings_and_its_commit(page):
     assert page.text.count('seed 1') >= 2
-    assert 'seed 1 0123456789 with changes' in page.text    # but not log_freq, which changes no weights
-    assert 'n_layer 4 log_freq 1' in page.text          # among all settings
+    assert 'seed 1 0123456789 with changes' in page.text  # but not log_freq, which changes no weights
+    assert 'n_layer 4 log_freq 1' in page.text  # among all settings
     assert '0123456789abcdef with changes · python 3.12.1 · torch 2.9.0 · folder' in page.text
     assert 'hopper-medium-v2/gpt/1/diff.txt' in [link.get('href') for link in page.all('a')]
 
@@ -138,13 +148,19 @@ def test_cut_episodes_and_rivals_never_enter_the_papers_table(logs, write_rollou
     write_report(logs, exp_name='plans/other')
     assert 'TT (rerun) is ours' in Page(logs / 'report.html').text
 
+
 # --------------------------------- media ----------------------------------- #
+
 
 def test_plots_are_part_of_the_page_and_say_what_they_show(page):
     labels = [svg['aria-label'] for svg in page.all('svg')]
     assert [label.partition(' of ')[0] for label in labels] == [
-        'Average', 'Loss and learning rate over the updates', 'Returns', 'Loss and learning rate over the updates',
-        'Returns']
+        'Average',
+        'Loss and learning rate over the updates',
+        'Returns',
+        'Loss and learning rate over the updates',
+        'Returns',
+    ]
     assert 'TT (rerun) 60.0' in labels[0]
 
 
@@ -161,14 +177,14 @@ def test_videos_beyond_the_limit_are_linked_and_the_page_says_so(logs, tmp_path)
     large, small = (logs / f'hopper-medium-v2/{PLANS}/{seed}/rollout.mp4' for seed in (0, 1))
     film(large, seconds=20, size=128)
     film(small)
-    room = large.stat().st_size + small.stat().st_size / 2      # for either; small ones come first
-    write_report(logs, tmp_path / 'deep/er/page.html', video_mb=room / 2 ** 20)
+    room = large.stat().st_size + small.stat().st_size / 2  # for either; small ones come first
+    write_report(logs, tmp_path / 'deep/er/page.html', video_mb=room / 2**20)
     page = Page(tmp_path / 'deep/er/page.html')
     linked = [video['src'].partition('#')[0] for video in page.all('video') if not video['src'].startswith('data:')]
     assert [(tmp_path / 'deep/er' / unquote(address)).resolve() for address in linked] == [large]
     assert re.search(r'rollout\.mp4 , \d\.\d MB, is not in this page, but beside it', page.text)
 
-    told = write_report(logs, tmp_path / 'deep/er/page.html', video_mb=1.5 * small.stat().st_size / 2 ** 20)
+    told = write_report(logs, tmp_path / 'deep/er/page.html', video_mb=1.5 * small.stat().st_size / 2**20)
     assert re.search(r'page.html: \d\.\d MB, with 1 of 10 videos in it$', told)
 
 
@@ -179,7 +195,9 @@ def test_pictures_of_mazes_are_shown_as_pictures(logs):
     assert picture['src'] == 'data:image/png;base64,cGljdHVyZQ=='
     assert picture['alt'] == f'Episode of seed 1, {PLANS}'
 
+
 # ---------------------------------- page ----------------------------------- #
+
 
 def test_no_name_or_setting_becomes_markup(page):
     assert not page.all('script', 'b')
@@ -208,14 +226,16 @@ def test_the_page_is_built_for_all_readers(page):
     assert all(after - before <= 1 for before, after in pairwise(levels))
     for tag, attributes, around in page.elements:
         if tag == 'table':
-            assert around[-1] == 'div'      # which scrolls where the screen is narrow
+            assert around[-1] == 'div'  # which scrolls where the screen is narrow
         if tag == 'th':
             assert attributes['scope'] in ('col', 'row', 'rowgroup')
     regions = [attributes for attributes in page.all('div') if attributes.get('class') == 'scroll']
     assert len(regions) == len(page.all('table'))
     assert all(region['aria-label'] and region['tabindex'] == '0' for region in regions)
 
+
 # -------------------------------- command ---------------------------------- #
+
 
 def test_the_last_line_says_where_the_page_is(logs, capsys):
     main([str(logs)])

@@ -1,4 +1,5 @@
 """The report of real runs opens in a real browser: plots are there, videos play, a phone shows all of it."""
+
 import re
 import shutil
 import sys
@@ -20,10 +21,42 @@ CHROMIUM = next(filter(None, map(shutil.which, ('chromium', 'chromium-browser', 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason='no Chromium here: apt-get install chromium')
 
 DATA = Path(__file__).parents[2] / 'data/hopper-mixed-ppo.hdf5'
-MODEL = ('--n_layer', 1, '--n_head', 1, '--n_embd', 4, '--N', 10, '--n_epochs', 1, '--batch_size', 256,
-         '--log_freq', 2, '--subsampled_sequence_length', 2, '--device', 'cpu')
-SEARCH = ('--horizon', 2, '--beam_width', 2, '--max_context_transitions', 2, '--max_episode_steps', 4,
-          '--n_episodes', 2, '--renderer', 'None', '--device', 'cpu')
+MODEL = (
+    '--n_layer',
+    1,
+    '--n_head',
+    1,
+    '--n_embd',
+    4,
+    '--N',
+    10,
+    '--n_epochs',
+    1,
+    '--batch_size',
+    256,
+    '--log_freq',
+    2,
+    '--subsampled_sequence_length',
+    2,
+    '--device',
+    'cpu',
+)
+SEARCH = (
+    '--horizon',
+    2,
+    '--beam_width',
+    2,
+    '--max_context_transitions',
+    2,
+    '--max_episode_steps',
+    4,
+    '--n_episodes',
+    2,
+    '--renderer',
+    'None',
+    '--device',
+    'cpu',
+)
 HOSTILE = 'gpt/<img src=x onerror=alert(1)>'
 
 
@@ -78,10 +111,18 @@ def visit(browser, logs):
         page.on('console', lambda message: complaints.append(message.text))
         page.on('pageerror', lambda error: complaints.append(str(error)))
         page.on('dialog', lambda dialog: complaints.append(dialog.message) or dialog.dismiss())
-        page.on('request', lambda request: complaints.append(request.url)
-                if not request.url.startswith(('data:', 'file:')) else None)
-        page.on('requestfailed', lambda request: complaints.append(f'{request.url[:200]} {request.failure}')
-                if 'ERR_ABORTED' not in str(request.failure) else None)     # a video that is no longer watched
+        page.on(
+            'request',
+            lambda request: complaints.append(request.url) if not request.url.startswith(('data:', 'file:')) else None,
+        )
+        page.on(
+            'requestfailed',
+            lambda request: (
+                complaints.append(f'{request.url[:200]} {request.failure}')
+                if 'ERR_ABORTED' not in str(request.failure)
+                else None
+            ),
+        )  # a video that is no longer watched
         page.goto((logs / name).as_uri())
         return page
 
@@ -108,10 +149,10 @@ def test_plots_have_a_size_and_are_painted(visit):
         box = plot.bounding_box()
         assert box['width'] > 300
         assert box['height'] > 60
-        drawn = plot.evaluate('''plot => [...plot.querySelectorAll('path, text')].filter(one => {
+        drawn = plot.evaluate("""plot => [...plot.querySelectorAll('path, text')].filter(one => {
             const box = one.getBoundingClientRect(), style = getComputedStyle(one)
             return box.width + box.height > 5 && [style.stroke, style.fill].some(color => color.startsWith('rgb'))
-        }).length''')
+        }).length""")
         assert drawn > 10
 
 
@@ -149,7 +190,7 @@ def test_text_is_readable_by_day_and_by_night(visit, scheme):
         assert colors, selector
         for color in set(colors):
             light, dark = sorted([brightness(color), paper], reverse=True)
-            assert (light + 0.05) / (dark + 0.05) >= 4.5, (selector, color)     # as WCAG 2 asks for
+            assert (light + 0.05) / (dark + 0.05) >= 4.5, (selector, color)  # as WCAG 2 asks for
 
 
 def test_curves_of_two_runs_differ_in_colour(visit):

@@ -1,4 +1,5 @@
 """Whatever lies in the logs is found, and what is wrong with it is said rather than raised."""
+
 import json
 
 import pytest
@@ -24,7 +25,11 @@ def test_whole_runs_have_no_problems_and_tell_what_they_are(tmp_path, write_trai
         (folder / name).write_bytes(b'film')
     (training,), (second, tenth) = find_runs(tmp_path)
     assert (training.dataset, training.name, training.epochs, training.commit) == (
-        'hopper-medium-v2', 'gpt/azure', 2, '0123456789abcdef')
+        'hopper-medium-v2',
+        'gpt/azure',
+        2,
+        '0123456789abcdef',
+    )
     assert (training.metrics[-1]['step'], training.heldout_loss) == (40, 2.1)
     assert (second.name, second.exp_name, second.rollout['seed']) == ('plans/defaults/H15/2', 'plans/defaults/H15', 2)
     assert (second.seconds_per_step, second.rollout_video) == (0.25, folder / 'rollout.mp4')
@@ -43,15 +48,21 @@ def test_data_sets_are_named_by_settings_or_by_folders(tmp_path, write_training,
     assert (training.dataset, training.name) == ('copied', 'gpt/a')
 
 
-@pytest.mark.parametrize(('change', 'problem'), [
-    (lambda folder: (folder / 'state_2.pt').unlink(), 'No weights: training failed'),
-    (lambda folder: (folder / 'state_2.pt').rename(folder / 'state_1.pt'), 'the newest weights are of epoch 1 of 2'),
-    (lambda folder: (folder / 'model_config.json').unlink(), 'the weights cannot be loaded'),
-    (lambda folder: (folder / 'args.json').write_text('{"dataset": "hop'), 'args.json is not valid JSON'),
-    (lambda folder: (folder / 'args.json').write_text('[]'), 'args.json holds a list, expected an object'),
-    (lambda folder: (folder / 'metrics.jsonl').write_text('7\n'), 'has no number for epoch, step'),
-    (lambda folder: [path.unlink() for path in folder.iterdir()], 'The folder is empty'),
-])
+@pytest.mark.parametrize(
+    ('change', 'problem'),
+    [
+        (lambda folder: (folder / 'state_2.pt').unlink(), 'No weights: training failed'),
+        (
+            lambda folder: (folder / 'state_2.pt').rename(folder / 'state_1.pt'),
+            'the newest weights are of epoch 1 of 2',
+        ),
+        (lambda folder: (folder / 'model_config.json').unlink(), 'the weights cannot be loaded'),
+        (lambda folder: (folder / 'args.json').write_text('{"dataset": "hop'), 'args.json is not valid JSON'),
+        (lambda folder: (folder / 'args.json').write_text('[]'), 'args.json holds a list, expected an object'),
+        (lambda folder: (folder / 'metrics.jsonl').write_text('7\n'), 'has no number for epoch, step'),
+        (lambda folder: [path.unlink() for path in folder.iterdir()], 'The folder is empty'),
+    ],
+)
 def test_a_broken_training_run_says_what_is_wrong(tmp_path, write_training, change, problem):
     write_training(tmp_path / 'hopper-medium-v2/gpt/whole')
     write_training(tmp_path / 'hopper-medium-v2/gpt/broken')
@@ -61,12 +72,15 @@ def test_a_broken_training_run_says_what_is_wrong(tmp_path, write_training, chan
     assert not found['hopper-medium-v2/gpt/whole']
 
 
-@pytest.mark.parametrize(('change', 'problem'), [
-    (lambda folder: (folder / 'rollout.json').rename(folder / 'args.json'), 'No rollout.json'),
-    (lambda folder: (folder / 'rollout.json').write_text('{"score": 0.5}'), 'lacks return, step'),
-    (lambda folder: (folder / 'timing.json').write_text('nothing'), 'timing.json is not valid JSON'),
-    (lambda folder: (folder / 'rollout.json').unlink(), 'The folder is empty'),
-])
+@pytest.mark.parametrize(
+    ('change', 'problem'),
+    [
+        (lambda folder: (folder / 'rollout.json').rename(folder / 'args.json'), 'No rollout.json'),
+        (lambda folder: (folder / 'rollout.json').write_text('{"score": 0.5}'), 'lacks return, step'),
+        (lambda folder: (folder / 'timing.json').write_text('nothing'), 'timing.json is not valid JSON'),
+        (lambda folder: (folder / 'rollout.json').unlink(), 'The folder is empty'),
+    ],
+)
 def test_a_broken_plan_says_what_is_wrong(tmp_path, write_rollout, change, problem):
     write_rollout(tmp_path / 'hopper-medium-v2/plans/x/0')
     write_rollout(tmp_path / 'hopper-medium-v2/plans/x/1')
@@ -87,13 +101,18 @@ def test_where_the_settings_leave_the_epochs_open_they_are_worked_out_as_trainin
         assert problem == ('Unfinished: the newest weights are of epoch 2 of 50.' if epochs == 50 else '')
 
 
-@pytest.mark.parametrize(('log', 'words'), [
-    ('$ python scripts/train.py\ntraining: 1/2\rtrain.py: error: the loss is nan.\n  Lower --learning_rate.\nbye\n',
-     'the loss is nan.\n  Lower --learning_rate.'),
-    ('$ python scripts/train.py\nTraceback (most recent call last):\n  File "x.py"\nKeyError: 3\n', 'KeyError: 3'),
-    ('$ python scripts/train.py\ntrain.py: error: no data.\n\n$ python scripts/train.py\ndone\n', ''),
-    ('', ''),
-])
+@pytest.mark.parametrize(
+    ('log', 'words'),
+    [
+        (
+            '$ python scripts/train.py\ntraining: 1/2\rtrain.py: error: the loss is nan.\n  Lower --learning_rate.\nbye\n',
+            'the loss is nan.\n  Lower --learning_rate.',
+        ),
+        ('$ python scripts/train.py\nTraceback (most recent call last):\n  File "x.py"\nKeyError: 3\n', 'KeyError: 3'),
+        ('$ python scripts/train.py\ntrain.py: error: no data.\n\n$ python scripts/train.py\ndone\n', ''),
+        ('', ''),
+    ],
+)
 def test_the_error_of_the_newest_attempt_is_read_from_a_sweeps_log(tmp_path, log, words):
     (tmp_path / 'sweep.log').write_text(log, newline='')
     assert last_words(tmp_path / 'sweep.log') == words

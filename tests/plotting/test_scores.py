@@ -1,4 +1,5 @@
 """The published scores are complete, and average to the published averages."""
+
 import pytest
 
 from plotting.scores import (
@@ -14,9 +15,17 @@ from plotting.scores import (
 )
 
 
-@pytest.mark.parametrize(('algorithm', 'published'), [
-    ('BC', 47.7), ('MBOP', 47.8), ('BRAC', 36.9), ('CQL', 77.6), ('DT', 74.7), ('TT', 78.9),
-])
+@pytest.mark.parametrize(
+    ('algorithm', 'published'),
+    [
+        ('BC', 47.7),
+        ('MBOP', 47.8),
+        ('BRAC', 36.9),
+        ('CQL', 77.6),
+        ('DT', 74.7),
+        ('TT', 78.9),
+    ],
+)
 def test_the_nine_settings_without_ant_average_to_the_published_number(algorithm, published):
     assert round(average(means, algorithm, SETTINGS_WITHOUT_ANT), 1) == published
 

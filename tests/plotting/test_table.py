@@ -1,4 +1,5 @@
 """The table is the paper's, compiles, and holds of our results only what is comparable."""
+
 import shutil
 import subprocess
 import sys
@@ -49,7 +50,8 @@ def test_results_are_formatted_with_one_decimal_and_a_raised_error():
 
 def test_a_row_names_its_setting_and_has_one_cell_per_algorithm():
     assert format_row('medium-replay', 'halfcheetah', ['BC', 'TT']) == (
-        r'Medium-Replay & HalfCheetah & $4.3$ & $41.9$ \scriptsize{\raisebox{1pt}{$\pm 2.5$}} \\')
+        r'Medium-Replay & HalfCheetah & $4.3$ & $41.9$ \scriptsize{\raisebox{1pt}{$\pm 2.5$}} \\'
+    )
     assert len(format_buffer_block('medium', ALGORITHMS).splitlines()) == 4
 
 
@@ -77,14 +79,12 @@ def test_every_line_of_the_table_has_as_many_columns_as_declared():
 @pytest.mark.skipif(shutil.which('pdflatex') is None, reason='pdflatex is not installed')
 def test_the_table_compiles(tmp_path, write_rollout, capsys):
     write_rollout(tmp_path / 'logs/hopper-medium-v2/plans/x/0', score=0.6)
-    write_rollout(tmp_path / 'logs/hopper-mine/plans/my_50%/0', dataset='hopper-mine',
-                  data_source='a_b & c\n\\d')
+    write_rollout(tmp_path / 'logs/hopper-mine/plans/my_50%/0', dataset='hopper-mine', data_source='a_b & c\n\\d')
     main([])
     main(['--results', str(tmp_path / 'logs')])
     (tmp_path / 'table.tex').write_text(DOCUMENT % capsys.readouterr().out, encoding='utf-8')
     command = ['pdflatex', '-interaction=nonstopmode', '-halt-on-error', 'table.tex']
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, errors='replace',
-                          check=False)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, errors='replace', check=False)
     assert done.returncode == 0, done.stdout
     assert (tmp_path / 'table.pdf').exists()
 
@@ -103,7 +103,7 @@ def test_our_column_shows_mean_and_error_of_comparable_results(tmp_path, write_r
     assert r'& $78.9$ & $-$ \\' in printed
     assert '%   hopper-medium-v2 plans/x: TT (rerun), n = 3, environment Hopper-v4, physics d4rl, data' in printed
     assert 'Left out' not in printed
-    assert OURS not in scores.means['medium']['hopper']     # the published numbers stay as they are
+    assert OURS not in scores.means['medium']['hopper']  # the published numbers stay as they are
 
 
 def test_nine_results_of_ours_have_an_average(tmp_path, write_rollout, capsys):
@@ -116,8 +116,12 @@ def test_nine_results_of_ours_have_an_average(tmp_path, write_rollout, capsys):
 
 def test_what_is_not_comparable_is_left_out_and_named_beneath(tmp_path, write_rollout, capsys):
     write_rollout(tmp_path / 'hopper-medium-v2/plans/x/0', score=0.77, physics='stock')
-    write_rollout(tmp_path / 'walker2d-medium-v2/plans/x/0', score=0.77, dataset='walker2d-medium-v2',
-                  data_source='data/mine.hdf5')
+    write_rollout(
+        tmp_path / 'walker2d-medium-v2/plans/x/0',
+        score=0.77,
+        dataset='walker2d-medium-v2',
+        data_source='data/mine.hdf5',
+    )
     main(['--results', str(tmp_path)])
     table, _, comments = capsys.readouterr().out.partition('\\end{tabular}\n')
     assert '77.0$ \\\\' not in table.replace('77.0$ \\scriptsize', '')
@@ -136,8 +140,9 @@ def test_the_comments_beware_of_repeated_seeds(tmp_path, write_rollout, capsys):
 
 def test_the_command_runs_as_a_script_and_ends_input_errors_with_code_2(tmp_path):
     script = Path(__file__).parents[2] / 'plotting/table.py'
-    done = subprocess.run([sys.executable, script, '--results', 'nowhere'], cwd=tmp_path, capture_output=True,
-                          text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, script, '--results', 'nowhere'], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 2
     assert done.stdout == ''
     assert done.stderr.startswith('table.py: error: found no plans/**/rollout.json in nowhere')
@@ -151,11 +156,14 @@ def test_no_name_ends_the_comment_that_it_stands_in():
 
 
 def test_each_method_has_a_column_of_its_own():
-    rollouts = tuple({'score': 0.5, 'return': 1, 'step': 1000, 'term': False, 'seed': k, 'gpt_epoch': 1}
-                     for k in range(3))
+    rollouts = tuple(
+        {'score': 0.5, 'return': 1, 'step': 1000, 'term': False, 'seed': k, 'gpt_epoch': 1} for k in range(3)
+    )
     facts = ('hopper-medium-v2', 'x', 'Hopper-v4', 'd4rl', 'D4RL', rollouts)
-    chosen = {('medium', 'hopper', algorithm): Experiment(*facts, algorithm)
-              for algorithm in ('behavior_cloning', 'trajectory_transformer', 'decision_transformer', 'new')}
+    chosen = {
+        ('medium', 'hopper', algorithm): Experiment(*facts, algorithm)
+        for algorithm in ('behavior_cloning', 'trajectory_transformer', 'decision_transformer', 'new')
+    }
     assert our_columns(chosen) == ['TT (rerun)', 'DT (rerun)', 'BC (rerun)', 'new (rerun)']
     means, _ = add_ours(chosen)
     assert means['medium']['hopper']['DT (rerun)'] == 50

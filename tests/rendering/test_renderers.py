@@ -1,4 +1,5 @@
 """Frames of real robots, and that drawing never disturbs the environment."""
+
 import os
 import subprocess
 import sys
@@ -21,10 +22,10 @@ from trajectory.rendering.renderers import (
 from trajectory.utils.errors import InputError
 
 ROBOTS = ('Hopper', 'HalfCheetah', 'Walker2d', 'Ant')
-CLIPPED = ('Hopper', 'Walker2d')    # their observations hold velocities between -10 and 10
-N_HIDDEN = {'Hopper': 1, 'HalfCheetah': 1, 'Walker2d': 1, 'Ant': 2}   # positions that observations leave out
+CLIPPED = ('Hopper', 'Walker2d')  # their observations hold velocities between -10 and 10
+N_HIDDEN = {'Hopper': 1, 'HalfCheetah': 1, 'Walker2d': 1, 'Ant': 2}  # positions that observations leave out
 OPEN_A_RENDERER = (
-    'from trajectory.environments.making import make_environment\n'   # imports MuJoCo before anyone draws
+    'from trajectory.environments.making import make_environment\n'  # imports MuJoCo before anyone draws
     'from trajectory.rendering.renderers import make_renderer\n'
     'env = make_environment("Hopper-v4", "stock")\n'
     'env.reset(seed=0)\n'
@@ -62,14 +63,16 @@ def played(robot, n_steps=12, physics='d4rl'):
 
 def imagine(observations, actions):
     """Transitions as of a model that knows what will happen.    returns : [ T x D ]"""
-    return np.concatenate([observations[:len(actions)], actions, np.zeros((len(actions), 2))], axis=1)
+    return np.concatenate([observations[: len(actions)], actions, np.zeros((len(actions), 2))], axis=1)
 
 
 def is_robot(frames):
     """Pixels that are orange: robots are, sky and floor are not."""
     return frames[..., 0] > frames[..., 2].astype(int) + 40
 
+
 # -------------------------------- drawing --------------------------------- #
+
 
 @drawing
 @pytest.mark.parametrize('robot', ROBOTS)
@@ -79,8 +82,8 @@ def test_the_robot_is_in_view_above_the_floor_and_moves(robot):
     assert frames.shape == (13, DIM, DIM, 3)
     assert frames.dtype == np.uint8
     assert (is_robot(frames).mean(axis=(1, 2)) > 0.003).all()
-    assert (frames[:, -40:].std(axis=(1, 2, 3)) > 40).all()     # the floor's squares
-    assert (frames[:, :20].std(axis=(1, 2, 3)) < 20).all()      # the sky
+    assert (frames[:, -40:].std(axis=(1, 2, 3)) > 40).all()  # the floor's squares
+    assert (frames[:, :20].std(axis=(1, 2, 3)) < 20).all()  # the sky
     assert (frames[0] != frames[-1]).mean() > 0.01
 
 
@@ -90,7 +93,7 @@ def test_the_camera_follows_the_robot_wherever_it_goes():
     far = states[0] + np.eye(states.shape[1])[0] * 10
     frames = make_renderer('Renderer', env).renders([states[0], far])
     here, there = (np.argwhere(is_robot(frame)).mean(axis=0) for frame in frames)
-    np.testing.assert_allclose(here, there, atol=6)     # pixels; the floor mirrors a little orange
+    np.testing.assert_allclose(here, there, atol=6)  # pixels; the floor mirrors a little orange
 
 
 @drawing
@@ -99,7 +102,7 @@ def test_observations_draw_what_their_states_do(robot):
     env, observations, _, states = played(robot, n_steps=1)
     renderer = make_renderer('Renderer', env)
     placed = states[0].copy()
-    placed[:N_HIDDEN[robot]] = 0
+    placed[: N_HIDDEN[robot]] = 0
     np.testing.assert_array_equal(renderer.render(observations[0]), renderer.render(placed))
 
 
@@ -121,7 +124,7 @@ def test_drawing_needs_no_screen_and_no_variable_even_after_mujoco_is_imported()
 
 
 def test_a_machine_that_cannot_draw_is_told_what_to_do():
-    found = run_python(OPEN_A_RENDERER, MUJOCO_GL='glfw')   # which needs a screen
+    found = run_python(OPEN_A_RENDERER, MUJOCO_GL='glfw')  # which needs a screen
     assert 'InputError: this machine cannot draw' in found.stderr
     assert '--renderer None; or install libegl1; or set MUJOCO_GL=osmesa' in found.stderr
 
@@ -131,13 +134,15 @@ def test_importing_costs_nothing():
     found = run_python(f'import sys, trajectory.rendering.renderers; print([m for m in {heavy} if m in sys.modules])')
     assert found.stdout.strip() == '[]', found.stderr
 
+
 # ---------------------------- imagined states ----------------------------- #
+
 
 @drawing
 @pytest.mark.parametrize('robot', ROBOTS)
 def test_imagined_observations_become_the_states_they_were_made_in(robot):
     env, observations, _, states = played(robot)
-    states[:, :N_HIDDEN[robot]] += 5
+    states[:, : N_HIDDEN[robot]] += 5
     imagined = make_renderer('Renderer', env).to_states(observations, states[0])
     n_hidden = N_HIDDEN[robot]
     bounds = (-10, 10) if robot in CLIPPED else (None, None)
@@ -150,12 +155,13 @@ def test_an_ant_is_the_same_with_and_without_its_contact_forces():
     env, observations, _, states = played('Ant')
     assert observations.shape[1] == 111
     renderer = make_renderer(None, env)
-    np.testing.assert_array_equal(renderer.to_states(observations, states[0]),
-                                  renderer.to_states(observations[:, :27], states[0]))
+    np.testing.assert_array_equal(
+        renderer.to_states(observations, states[0]), renderer.to_states(observations[:, :27], states[0])
+    )
 
 
 def test_a_kitchen_is_told_by_its_positions_whatever_lies_behind():
-    env, _, _, states = played('HalfCheetah')   # its 9 positions serve as a kitchen's
+    env, _, _, states = played('HalfCheetah')  # its 9 positions serve as a kitchen's
     kitchen = RENDERERS['KitchenRenderer'].to_states
     renderer = make_renderer(None, env)
     renderer.unpack = RENDERERS['KitchenRenderer'].unpack.__get__(renderer)
@@ -169,8 +175,9 @@ def test_a_kitchen_renderer_films_the_model_it_is_given():
     env, _, _, states = played('HalfCheetah')
     frames = make_renderer('KitchenRenderer', env).renders(states[:, :9])
     assert frames.shape == (13, DIM, DIM, 3)
-    np.testing.assert_array_equal(frames, make_renderer('KitchenRenderer', env).renders(
-        np.pad(states[:, :9], [(0, 0), (0, 9)])))
+    np.testing.assert_array_equal(
+        frames, make_renderer('KitchenRenderer', env).renders(np.pad(states[:, :9], [(0, 0), (0, 9)]))
+    )
 
 
 def test_observations_of_another_robot_are_refused():
@@ -179,7 +186,9 @@ def test_observations_of_another_robot_are_refused():
         with pytest.raises(InputError, match=rf'of {width} columns .* of Hopper-v4.\n.*--renderer None'):
             make_renderer(None, env).to_states(np.resize(observations, (3, width)))
 
+
 # ------------------------------- simulation ------------------------------- #
+
 
 @pytest.mark.parametrize('robot', ROBOTS)
 def test_a_simulated_rollout_is_what_the_environment_then_does(robot):
@@ -217,13 +226,15 @@ def test_simulating_does_not_use_up_the_episode():
     rollout_from_state(env, states[0], actions)
     assert not env.step(actions[0])[3]  # cut off after a thousand steps, of which this is the 601st
 
+
 # --------------------------------- files ---------------------------------- #
+
 
 @drawing
 @pytest.mark.parametrize('robot', ROBOTS)
 def test_a_perfect_plan_is_filmed_beside_the_same_thing_happening(robot, tmp_path):
     env, observations, actions, states = played(robot)
-    kept = observations[:, :27]     # as preprocessing leaves Ant's
+    kept = observations[:, :27]  # as preprocessing leaves Ant's
     make_renderer('Renderer', env).render_plan(tmp_path / 'new' / '0_plan.mp4', imagine(kept, actions), states[0])
     plan = imageio.imread(tmp_path / 'new' / '0_plan.mp4')
     assert plan.shape == (12, DIM, 2 * DIM, 3)
@@ -246,14 +257,15 @@ def test_a_plan_whose_state_is_not_given_begins_in_its_first_observation(tmp_pat
     np.testing.assert_array_equal(given, found)
     renderer.render_plan(tmp_path / 'other.mp4', imagine(observations, actions), states[12])
     other = imageio.imread(tmp_path / 'other.mp4')
-    assert np.abs(other[0, :, DIM:].astype(int) - given[0, :, DIM:]).mean() > 1     # it does count, if given
+    assert np.abs(other[0, :, DIM:].astype(int) - given[0, :, DIM:]).mean() > 1  # it does count, if given
 
 
 @drawing
 def test_actions_that_do_not_do_what_was_imagined_are_seen(tmp_path):
     env, observations, actions, states = played('HalfCheetah')
     make_renderer('Renderer', env).render_plan(
-        tmp_path / '0_plan.mp4', imagine(np.repeat(observations[:1], 12, axis=0), actions), states[0])
+        tmp_path / '0_plan.mp4', imagine(np.repeat(observations[:1], 12, axis=0), actions), states[0]
+    )
     last = imageio.imread(tmp_path / '0_plan.mp4')[-1]
     left, right = is_robot(last[:, :DIM]), is_robot(last[:, DIM:])
     assert (left ^ right).sum() / right.sum() > 0.3
@@ -270,7 +282,9 @@ def test_an_episode_is_filmed_to_its_last_state(tmp_path):
         shown = renderer.renders(rows).astype(int)
         assert np.abs(shown - rollout[-1]).mean(axis=(1, 2, 3)).argmin() == 12
 
+
 # --------------------------------- mazes ---------------------------------- #
+
 
 def is_wall(picture):
     return (np.abs(picture.astype(int) - 153) < 3).all(axis=-1)
@@ -284,10 +298,10 @@ def test_a_path_is_a_picture_with_a_green_start_and_a_red_end(name, tmp_path):
     assert [file.name for file in (tmp_path / 'new').iterdir()] == ['rollout.png']
     picture = imageio.imread(tmp_path / 'new' / 'rollout.png').astype(int)
     assert picture.shape == (DIM, DIM, 3)
-    start = np.argwhere((np.abs(picture - (44, 160, 44)) < 3).all(axis=-1)).mean(axis=0)    # tab:green
-    end = np.argwhere((np.abs(picture - (214, 39, 40)) < 3).all(axis=-1)).mean(axis=0)      # tab:red
-    assert start[0] > end[0]    # up is north
-    assert start[1] < end[1]    # right is east
+    start = np.argwhere((np.abs(picture - (44, 160, 44)) < 3).all(axis=-1)).mean(axis=0)  # tab:green
+    end = np.argwhere((np.abs(picture - (214, 39, 40)) < 3).all(axis=-1)).mean(axis=0)  # tab:red
+    assert start[0] > end[0]  # up is north
+    assert start[1] < end[1]  # right is east
     assert not is_wall(picture).any()
 
 
@@ -295,20 +309,21 @@ def test_walls_stand_where_the_map_says():
     walls = np.array([[x, y] for x in (-3, -1, 1, 3) for y in (-2, 0, 2) if y or abs(x) == 3])
     maze = SimpleNamespace(robot=object(), walls=walls, wall_side=2.0, goal=None)
     picture = make_renderer('Maze2dRenderer', maze).render(np.array([-1.0, 0.0]))
-    assert 0.5 < is_wall(picture).mean() < 0.7      # 10 of 12 cells, in a square picture of a map that is 4 by 3
+    assert 0.5 < is_wall(picture).mean() < 0.7  # 10 of 12 cells, in a square picture of a map that is 4 by 3
     middle = is_wall(picture[DIM // 2])
-    assert not middle[DIM // 2 - 10:DIM // 2 + 10].any()
+    assert not middle[DIM // 2 - 10 : DIM // 2 + 10].any()
     assert middle[10:40].mean() > 0.5
 
 
 def test_an_imagined_path_lies_beside_the_one_it_leads_to_in_the_same_view(tmp_path):
     env, _, actions, states = played('Hopper')  # its first two columns serve as x and y
-    make_renderer('Maze2dRenderer', env).render_plan(
-        tmp_path / '0_plan.png', imagine(states, actions), states[0])
+    make_renderer('Maze2dRenderer', env).render_plan(tmp_path / '0_plan.png', imagine(states, actions), states[0])
     picture = imageio.imread(tmp_path / '0_plan.png')
     assert picture.shape == (DIM, 2 * DIM, 3)
-    starts = [np.argwhere((np.abs(half.astype(int) - (44, 160, 44)) < 3).all(axis=-1)).mean(axis=0)
-              for half in (picture[:, :DIM], picture[:, DIM:])]
+    starts = [
+        np.argwhere((np.abs(half.astype(int) - (44, 160, 44)) < 3).all(axis=-1)).mean(axis=0)
+        for half in (picture[:, :DIM], picture[:, DIM:])
+    ]
     np.testing.assert_allclose(*starts, atol=1)
 
 
@@ -319,7 +334,9 @@ def test_a_path_grows_frame_by_frame_in_a_view_that_stays():
     drawn = (frames < 250).any(axis=-1).sum(axis=(1, 2))
     assert (np.diff(drawn) > 0).all()
 
+
 # ------------------------- real mazes and kitchens ------------------------ #
+
 
 @pytest.fixture
 def load():
@@ -345,12 +362,13 @@ def middle_of(picture, color):
 def where(env, place):
     """[ row, column ]  where a place is in the picture of a maze, all walls of which are in view."""
     low, high = env.walls.min(axis=0) - env.wall_side / 2, env.walls.max(axis=0) + env.wall_side / 2
-    x, y = 0.5 + (place - (low + high) / 2) / (1.1 * (high - low).max())        # matplotlib leaves a margin
+    x, y = 0.5 + (place - (low + high) / 2) / (1.1 * (high - low).max())  # matplotlib leaves a margin
     return np.array([1 - y, x])
 
 
-@pytest.mark.parametrize(('name', 'renderer'), [('maze2d-large-v1', 'Maze2dRenderer'),
-                                                ('antmaze-large-play-v2', 'AntMazeRenderer')])
+@pytest.mark.parametrize(
+    ('name', 'renderer'), [('maze2d-large-v1', 'Maze2dRenderer'), ('antmaze-large-play-v2', 'AntMazeRenderer')]
+)
 def test_a_real_maze_is_a_picture_with_walls_goal_plan_and_path(load, name, renderer, tmp_path):
     env = load(name)
     actions = np.tile(np.linspace(-1, 1, env.action_space.shape[0]), (60, 1))
@@ -369,13 +387,13 @@ def test_a_real_maze_is_a_picture_with_walls_goal_plan_and_path(load, name, rend
     for wall in env.walls:
         row, column = (where(env, wall) * DIM).astype(int)
         assert is_wall(picture)[row, column]
-    np.testing.assert_allclose(middle_of(picture, (255, 215, 0)), where(env, env.goal), atol=0.02)        # a star
-    np.testing.assert_allclose(middle_of(picture, (44, 160, 44)), where(env, states[0, :2]), atol=0.02)   # start
-    assert middle_of(picture, (255, 127, 14))[0] < where(env, states[0, :2])[0]                         # a plan north
+    np.testing.assert_allclose(middle_of(picture, (255, 215, 0)), where(env, env.goal), atol=0.02)  # a star
+    np.testing.assert_allclose(middle_of(picture, (44, 160, 44)), where(env, states[0, :2]), atol=0.02)  # start
+    assert middle_of(picture, (255, 127, 14))[0] < where(env, states[0, :2])[0]  # a plan north
     beside = imageio.imread(tmp_path / '0_plan.png')
     assert beside.shape == (DIM, 2 * DIM, 3)
     difference = beside[:, :DIM].astype(int) - beside[:, DIM:]
-    assert (np.abs(difference).max(axis=-1) > 60).mean() < 0.01     # a perfect plan leads where it is imagined to
+    assert (np.abs(difference).max(axis=-1) > 60).mean() < 0.01  # a perfect plan leads where it is imagined to
 
 
 @drawing
@@ -387,14 +405,14 @@ def test_a_real_kitchen_is_filmed_and_its_plan_beside_what_happens(load, tmp_pat
     frames = renderer.renders(observations)
     assert frames.shape == (9, DIM, DIM, 3)
     assert frames.std() > 40
-    np.testing.assert_array_equal(frames, renderer.renders(observations[:, :30]))       # the goal is not drawn
+    np.testing.assert_array_equal(frames, renderer.renders(observations[:, :30]))  # the goal is not drawn
     moved = (np.abs(frames[0].astype(int) - frames[-1]).max(axis=-1) > 30).mean()
-    assert 0.005 < moved < 0.3                                                          # the robot, not the kitchen
+    assert 0.005 < moved < 0.3  # the robot, not the kitchen
     microwave = states[0].copy()
     microwave[22] = -0.75
     opened = np.argwhere(np.abs(renderer.render(states[0]).astype(int) - renderer.render(microwave)).max(axis=-1) > 30)
     assert len(opened) > 200
-    assert opened[:, 1].mean() < DIM / 2                                                # it stands on the left
+    assert opened[:, 1].mean() < DIM / 2  # it stands on the left
 
     np.testing.assert_array_equal(env.state_vector(), states[-1])
     draws = env.robot.np_random.bit_generator.state
@@ -413,7 +431,9 @@ def test_an_ant_in_a_maze_is_filmed_where_it_is(load):
     renderer.render(states[-1])
     np.testing.assert_allclose(renderer.data.qpos, env.robot.data.qpos)
 
+
 # --------------------------------- calls ---------------------------------- #
+
 
 def test_no_renderer_draws_nothing_and_takes_every_call(tmp_path):
     env, _, _, states = played('Hopper')

@@ -1,4 +1,5 @@
 """What an agent may leave out, and what it may not."""
+
 import numpy as np
 import pytest
 

@@ -1,4 +1,5 @@
 """Episodes in a real environment: what is remembered, and when they end."""
+
 import numpy as np
 import pytest
 
@@ -51,8 +52,10 @@ def test_an_episode_ends_when_the_robot_falls():
     assert summary['step'] == episode.step
 
 
-@pytest.mark.parametrize(('id', 'max_steps', 'expected'), [('Hopper-v4', 4, 4), ('HalfCheetah-v4', None, 1000),
-                                                       ('HalfCheetah-v4', 2000, 1000)])
+@pytest.mark.parametrize(
+    ('id', 'max_steps', 'expected'),
+    [('Hopper-v4', 4, 4), ('HalfCheetah-v4', None, 1000), ('HalfCheetah-v4', 2000, 1000)],
+)
 def test_an_episode_ends_when_its_steps_are_over(id, max_steps, expected):
     episode = stand_still(episode_of(id, max_steps=max_steps), 2000)
     assert (episode.over, episode.step, episode.summary()['term']) == (True, expected, False)
@@ -61,8 +64,13 @@ def test_an_episode_ends_when_its_steps_are_over(id, max_steps, expected):
 def test_a_summary_says_what_was_done_and_where():
     episode = stand_still(episode_of(seed=7), 3)
     assert episode.summary() == {
-        'score': episode.env.get_normalized_score(episode.total_reward), 'return': episode.total_reward, 'step': 3,
-        'term': False, 'seed': 7, 'environment': 'Hopper-v4', 'physics': 'd4rl',
+        'score': episode.env.get_normalized_score(episode.total_reward),
+        'return': episode.total_reward,
+        'step': 3,
+        'term': False,
+        'seed': 7,
+        'environment': 'Hopper-v4',
+        'physics': 'd4rl',
     }
 
 

@@ -1,4 +1,5 @@
 """Episodes that are recorded: one owner of each folder, and results that say what made them."""
+
 import json
 import shutil
 from types import SimpleNamespace
@@ -40,8 +41,9 @@ def test_results_say_what_made_them(logbase):  # noqa: F811
     found = {}
     for name, flags in (('a', ()), ('b', ()), ('c', ('--n_expand', '3')), ('d', ('--n_episodes', '1'))):
         start('plan', *FLAGS, '--logbase', logbase, '--prefix', f'plans/{name}/', *flags)
-        found[name] = {(one['model'], one['identity'])
-                       for one in rollouts(logbase / f'tiny/plans/{name}/freq1_H2_beam4')}
+        found[name] = {
+            (one['model'], one['identity']) for one in rollouts(logbase / f'tiny/plans/{name}/freq1_H2_beam4')
+        }
     assert found['a'] == found['b'] == found['d']
     assert len(found['a']) == 1
     (model, identity), (other_model, other) = *found['a'], *found['c']

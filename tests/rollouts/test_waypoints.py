@@ -1,4 +1,5 @@
 """A controller that finds its way through a maze, here past walls that are only in its map."""
+
 import numpy as np
 import pytest
 
@@ -25,8 +26,8 @@ def go(controller, start, goal, n_steps=600):
 def test_it_goes_round_and_not_through(stumbles):
     places = go(WaypointController(U_TURN, np.random.default_rng(0), stumbles), (0, 0), (0.1, 1.9))
     assert np.linalg.norm(places[-1] - (0.1, 1.9)) < 0.1
-    assert places[:, 0].max() > 1.5     # the far end of the U
-    if not stumbles:                    # here no wall holds it back when it does
+    assert places[:, 0].max() > 1.5  # the far end of the U
+    if not stumbles:  # here no wall holds it back when it does
         to_cells = np.linalg.norm(places[:, None] - U_TURN, axis=-1).min(axis=1)
         assert to_cells.max() < 0.75
 
@@ -49,7 +50,8 @@ def test_a_stumble_is_a_push_that_does_not_change_until_it_ends():
 
 
 def test_equal_generators_walk_alike():
-    first, again, other = (go(WaypointController(U_TURN, np.random.default_rng(seed)), (0, 0), (0, 2))
-                           for seed in (0, 0, 1))
+    first, again, other = (
+        go(WaypointController(U_TURN, np.random.default_rng(seed)), (0, 0), (0, 2)) for seed in (0, 0, 1)
+    )
     np.testing.assert_array_equal(first, again)
     assert len(other) != len(first) or not np.array_equal(other, first)

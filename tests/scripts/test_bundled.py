@@ -1,4 +1,5 @@
 """What comes with the repository works straight after installation: the data, and the model that learned it."""
+
 import json
 import subprocess
 import sys
@@ -20,8 +21,18 @@ def test_the_bundled_data_says_where_it_comes_from():
 
 
 def test_the_bundled_model_plans(tmp_path):
-    command = [sys.executable, 'scripts/plan.py', '--dataset', DATASET, '--renderer', 'None',
-               '--max_episode_steps', '3', '--logbase', str(tmp_path)]
+    command = [
+        sys.executable,
+        'scripts/plan.py',
+        '--dataset',
+        DATASET,
+        '--renderer',
+        'None',
+        '--max_episode_steps',
+        '3',
+        '--logbase',
+        str(tmp_path),
+    ]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     rollout = json.loads(next(tmp_path.glob('**/rollout.json')).read_text())
     assert rollout['step'] == 3

@@ -1,4 +1,5 @@
 """Looking at a file: the whole report, its picture, and exit code 2 where the file cannot be learned from."""
+
 import os
 import shutil
 import subprocess
@@ -30,9 +31,14 @@ def test_a_whole_file_is_described_and_drawn(tmp_path, capsys):
     path = Path(shutil.copy(BUNDLED, tmp_path / 'mine.hdf5'))
     start(path)
     said = capsys.readouterr().out
-    for words in ('50,000 steps | 2,465,184 bytes', 'environment Hopper-v4, physics d4rl',
-                  '117 episodes: 96 ended by a fall, 21 by the clock', 'observations[10]', '100 x score',
-                  f'python scripts/train.py --dataset mine --dataset_path {path}'):
+    for words in (
+        '50,000 steps | 2,465,184 bytes',
+        'environment Hopper-v4, physics d4rl',
+        '117 episodes: 96 ended by a fall, 21 by the clock',
+        'observations[10]',
+        '100 x score',
+        f'python scripts/train.py --dataset mine --dataset_path {path}',
+    ):
         assert words in said
     assert 'violation' not in said
     assert len(pixels(tmp_path / 'mine_returns.png', COLOR)[0]) > 5000
@@ -52,23 +58,27 @@ def test_every_violation_is_listed_and_the_end_is_exit_code_2(tmp_path, capsys):
     said = capsys.readouterr()
     assert exit_.value.code == 2
     assert said.err == f'check_data.py: error: {path} cannot be learned from: 3 violations, listed above\n'
-    for words in ("violation: it has no 'timeouts'; it holds actions, metadata, observations, rewards, terminals\n",
-                  "violation: 'actions' has 2 values that are not finite, the first in row 17\n"
-                  '    row 17: [1] nan, [2] inf\n',
-                  "violation: 'terminals' has 16,666 values other than 0 and 1, the first in row 2\n    row 2: 2\n"
-                  '    row 5: 2\n    and 16,664 more (--rows 16666 lists them)\n',
-                  'constant: observations[3] = 1\n'):
+    for words in (
+        "violation: it has no 'timeouts'; it holds actions, metadata, observations, rewards, terminals\n",
+        "violation: 'actions' has 2 values that are not finite, the first in row 17\n    row 17: [1] nan, [2] inf\n",
+        "violation: 'terminals' has 16,666 values other than 0 and 1, the first in row 2\n    row 2: 2\n"
+        '    row 5: 2\n    and 16,664 more (--rows 16666 lists them)\n',
+        'constant: observations[3] = 1\n',
+    ):
         assert words in said.out
     assert list(tmp_path.iterdir()) == [path]
 
 
-@pytest.mark.parametrize(('flags', 'message'), [
-    (['absent.hdf5'], 'absent.hdf5 is not there'),
-    ([BUNDLED, '--output', 'absent/x.png'], 'the folder absent is not there'),
-    ([BUNDLED, '--rows', '0'], 'rows must be at least 1'),
-    ([BUNDLED, '--row', '3'], 'Did you mean --rows?'),
-    ([], 'the following arguments are required: file'),
-])
+@pytest.mark.parametrize(
+    ('flags', 'message'),
+    [
+        (['absent.hdf5'], 'absent.hdf5 is not there'),
+        ([BUNDLED, '--output', 'absent/x.png'], 'the folder absent is not there'),
+        ([BUNDLED, '--rows', '0'], 'rows must be at least 1'),
+        ([BUNDLED, '--row', '3'], 'Did you mean --rows?'),
+        ([], 'the following arguments are required: file'),
+    ],
+)
 def test_what_cannot_be_done_is_refused(tmp_path, monkeypatch, capsys, flags, message):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as exit_:
@@ -81,8 +91,13 @@ def test_what_cannot_be_done_is_refused(tmp_path, monkeypatch, capsys, flags, me
 def test_a_damaged_file_ends_the_command_with_one_message(tmp_path):
     path = Path(shutil.copy(BUNDLED, tmp_path / 'mine.hdf5'))
     os.truncate(path, 1_000_000)
-    done = subprocess.run([sys.executable, ROOT / 'scripts/check_data.py', path], capture_output=True, text=True,
-                          env={**os.environ, 'PYTHONPATH': str(ROOT)}, check=False)
+    done = subprocess.run(
+        [sys.executable, ROOT / 'scripts/check_data.py', path],
+        capture_output=True,
+        text=True,
+        env={**os.environ, 'PYTHONPATH': str(ROOT)},
+        check=False,
+    )
     assert done.returncode == 2
     assert done.stderr.startswith(f'check_data.py: error: {path} (1,000,000 bytes) is not a whole HDF5 file')
     assert 'Traceback' not in done.stderr

@@ -1,4 +1,5 @@
 """Recording with a real agent, trained for moments: the file, the snapshots, and what is refused."""
+
 import json
 import shutil
 import sys
@@ -30,8 +31,23 @@ def start(*flags):
 
 def start_tiny(folder, name, *flags):
     path = folder / name
-    start('--robot', 'hopper', '--train_steps', '300', '--eval_every', '150', '--eval_episodes', '1',
-          '--n_transitions', '200', '--snapshots', folder / 'snapshots', '--savepath', path, *flags)
+    start(
+        '--robot',
+        'hopper',
+        '--train_steps',
+        '300',
+        '--eval_every',
+        '150',
+        '--eval_episodes',
+        '1',
+        '--n_transitions',
+        '200',
+        '--snapshots',
+        folder / 'snapshots',
+        '--savepath',
+        path,
+        *flags,
+    )
     return path
 
 
@@ -74,7 +90,7 @@ def test_what_was_recorded_is_what_the_environment_did(folder):
     assert terminated, 'a hopper under random actions falls within these steps'
     starts = np.flatnonzero(columns['terminals'] | columns['timeouts'])[:-1] + 1
     assert len(starts) > 2
-    np.testing.assert_allclose(columns['observations'][starts, 0], 1.25, atol=0.01)     # upright, and at rest
+    np.testing.assert_allclose(columns['observations'][starts, 0], 1.25, atol=0.01)  # upright, and at rest
     assert np.abs(columns['observations'][starts]).max(axis=0)[5:].max() < 0.01
 
 
@@ -92,7 +108,8 @@ def test_the_file_says_where_it_comes_from(folder):
 def test_a_second_start_trains_nothing_more_and_records_the_same(folder):
     snapshots = {path: path.stat().st_mtime_ns for path in (folder / FOLDER).iterdir()}
     assert {'evaluations.json', 'replay.pkl', 'steps0.zip', 'steps150.zip', 'steps300.zip'} == {
-        path.name for path in snapshots}
+        path.name for path in snapshots
+    }
     again = start_tiny(folder, 'again.hdf5', '--quality', 'random', 'expert')
     assert {path: path.stat().st_mtime_ns for path in (folder / FOLDER).iterdir()} == snapshots
     for name, column in read_episodes(again).items():
@@ -120,30 +137,35 @@ def test_a_replay_buffer_is_recorded_in_the_order_it_happened(folder):
     columns = collect.replayed(agent.replay_buffer, n_steps=300, n_transitions=120)
     assert columns['observations'].shape == (120, 11)
     ended = columns['terminals'] | columns['timeouts']
-    np.testing.assert_array_equal(agent.replay_buffer.next_observations[180:299, 0][~ended[:-1]],
-                                  columns['observations'][1:][~ended[:-1]])
+    np.testing.assert_array_equal(
+        agent.replay_buffer.next_observations[180:299, 0][~ended[:-1]], columns['observations'][1:][~ended[:-1]]
+    )
 
 
-@pytest.mark.parametrize(('flags', 'message'), [
-    (['--savepath', ''], 'nowhere to write; name a file: --savepath FILE.hdf5'),
-    (['--robot', 'hoper'], "unknown robot 'hoper'; there are: hopper, halfcheetah, walker2d, ant"),
-    (['--agent', 'TD3'], "unknown agent 'TD3'; there are: SAC, PPO"),
-    (['--quality', 'good'], "unknown quality 'good'; there are: random, medium, medium-replay, expert"),
-    (['--quality', 'medium-replay', '--agent', 'PPO'], 'PPO keeps nothing of what it saw'),
-    (['--physics', 'mujoco'], "unknown physics 'mujoco' for Hopper-v4"),
-    (['--n_transitions', '0'], 'expected at least one transition a quality'),
-    (['--quality', 'random', 'expert', '--n_transitions', '1'], 'expected at least one transition a quality'),
-    (['--eval_every', '0'], 'train_steps >= eval_every >= 1'),
-    (['--train_steps', '100'], 'train_steps >= eval_every >= 1'),
-    (['--eval_episodes', '0'], 'eval_episodes must be at least 1, got 0'),
-    (['--seed', '-1'], 'a seed is between 0 and'),
-    (['--savepath', '/absent/folder/x.hdf5'], 'the folder /absent/folder is not there'),
-    (['--savepath', '.'], '. is a folder; name a file: --savepath FILE.hdf5'),
-    (['--savepath', '/proc/x.hdf5'], 'cannot write /proc/x.hdf5'),
-    (['--quality'], 'no quality is named; there are: random, medium, medium-replay, expert'),
-    (['--absent', '1'], 'unrecognized arguments: --absent 1'),
-    (['--seed', 'one'], "invalid int value: 'one'"),
-], ids=lambda value: ' '.join(value) if isinstance(value, list) else '')
+@pytest.mark.parametrize(
+    ('flags', 'message'),
+    [
+        (['--savepath', ''], 'nowhere to write; name a file: --savepath FILE.hdf5'),
+        (['--robot', 'hoper'], "unknown robot 'hoper'; there are: hopper, halfcheetah, walker2d, ant"),
+        (['--agent', 'TD3'], "unknown agent 'TD3'; there are: SAC, PPO"),
+        (['--quality', 'good'], "unknown quality 'good'; there are: random, medium, medium-replay, expert"),
+        (['--quality', 'medium-replay', '--agent', 'PPO'], 'PPO keeps nothing of what it saw'),
+        (['--physics', 'mujoco'], "unknown physics 'mujoco' for Hopper-v4"),
+        (['--n_transitions', '0'], 'expected at least one transition a quality'),
+        (['--quality', 'random', 'expert', '--n_transitions', '1'], 'expected at least one transition a quality'),
+        (['--eval_every', '0'], 'train_steps >= eval_every >= 1'),
+        (['--train_steps', '100'], 'train_steps >= eval_every >= 1'),
+        (['--eval_episodes', '0'], 'eval_episodes must be at least 1, got 0'),
+        (['--seed', '-1'], 'a seed is between 0 and'),
+        (['--savepath', '/absent/folder/x.hdf5'], 'the folder /absent/folder is not there'),
+        (['--savepath', '.'], '. is a folder; name a file: --savepath FILE.hdf5'),
+        (['--savepath', '/proc/x.hdf5'], 'cannot write /proc/x.hdf5'),
+        (['--quality'], 'no quality is named; there are: random, medium, medium-replay, expert'),
+        (['--absent', '1'], 'unrecognized arguments: --absent 1'),
+        (['--seed', 'one'], "invalid int value: 'one'"),
+    ],
+    ids=lambda value: ' '.join(value) if isinstance(value, list) else '',
+)
 def test_what_cannot_be_recorded_is_refused_before_any_training(tmp_path, capfd, flags, message):
     with pytest.raises(SystemExit) as exit_:
         start_tiny(tmp_path, 'no.hdf5', *flags)
@@ -155,11 +177,14 @@ def test_what_cannot_be_recorded_is_refused_before_any_training(tmp_path, capfd,
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(('damaged', 'message'), [
-    ('evaluations.json', 'evaluations.json is not valid JSON'),
-    ('steps300.zip', r'the snapshot .*/steps300 cannot be read: '),
-    ('replay.pkl', r'the snapshot .*/steps300 cannot be read: '),
-])
+@pytest.mark.parametrize(
+    ('damaged', 'message'),
+    [
+        ('evaluations.json', 'evaluations.json is not valid JSON'),
+        ('steps300.zip', r'the snapshot .*/steps300 cannot be read: '),
+        ('replay.pkl', r'the snapshot .*/steps300 cannot be read: '),
+    ],
+)
 def test_a_damaged_snapshot_is_named(folder, tmp_path, damaged, message):
     snapshots = shutil.copytree(folder / FOLDER, tmp_path / 'snapshots')
     (snapshots / 'evaluations.json').write_text(json.dumps([{'steps': 300, 'mean_return': 9.0, 'std_return': 1.0}]))
@@ -176,7 +201,7 @@ def test_an_agent_that_never_was_medium_asks_for_longer_training():
         collect.first_medium(env, rows)
     assert not collect.enough(env, ['medium'], rows)
 
-    medium = {'steps': 300, 'mean_return': 1100.0}      # a third of the way from -20 to 3234 is 1065
+    medium = {'steps': 300, 'mean_return': 1100.0}  # a third of the way from -20 to 3234 is 1065
     rows += [medium, {'steps': 450, 'mean_return': 2000.0}]
     assert collect.first_medium(env, rows) is medium
     assert collect.enough(env, ['medium', 'random'], rows)

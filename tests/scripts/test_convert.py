@@ -1,4 +1,5 @@
 """Conversion by the command line, and planning with what comes out."""
+
 import shutil
 import sys
 
@@ -46,8 +47,18 @@ def test_a_converted_run_plans_as_before(logbase, tmp_path, first, second):  # n
     start_convert('--source', tmp_path / 'a', '--target', tmp_path / 'b', '--format', second)
     rollouts = []
     for name in ('gpt/azure', tmp_path / 'b'):
-        start('plan', '--dataset', 'tiny', '--logbase', logbase, '--gpt_loadpath', name, *TINY_PLAN,
-              '--prefix', f'plans/{first}-{second}/')
+        start(
+            'plan',
+            '--dataset',
+            'tiny',
+            '--logbase',
+            logbase,
+            '--gpt_loadpath',
+            name,
+            *TINY_PLAN,
+            '--prefix',
+            f'plans/{first}-{second}/',
+        )
         rollouts.append((logbase / f'tiny/plans/{first}-{second}/freq1_H2_beam4/0/rollout.json').read_bytes())
     assert rollouts[0] == rollouts[1]
 
@@ -72,15 +83,18 @@ def test_a_model_without_its_data_set_is_told_of_it(tmp_path, capfd, monkeypatch
     assert dict(TrainedModel.from_pretrained(tmp_path / 'x').data)['env'] == 'hopper-medium-v2'
 
 
-@pytest.mark.parametrize(('flags', 'message'), [
-    (['--format', 'onnx'], "expected pretrained or huggingface or reference, got 'onnx'"),
-    (['--epoch', '16'], 'holds no state_16.pt; the epochs there are: 50'),
-    (['--epoch', '16'], 'Pass one of them with --epoch, or --epoch latest.'),
-    (['--epoch', 'last'], "expected latest or int, got 'last'"),
-    (['--source', 'no such'], 'there is no folder no such'),
-    (['--formt', 'reference'], 'unrecognized arguments: --formt reference. Did you mean --format?'),
-    (['--dataset_path', 'absent.hdf5'], 'absent.hdf5 is not there'),
-])
+@pytest.mark.parametrize(
+    ('flags', 'message'),
+    [
+        (['--format', 'onnx'], "expected pretrained or huggingface or reference, got 'onnx'"),
+        (['--epoch', '16'], 'holds no state_16.pt; the epochs there are: 50'),
+        (['--epoch', '16'], 'Pass one of them with --epoch, or --epoch latest.'),
+        (['--epoch', 'last'], "expected latest or int, got 'last'"),
+        (['--source', 'no such'], 'there is no folder no such'),
+        (['--formt', 'reference'], 'unrecognized arguments: --formt reference. Did you mean --format?'),
+        (['--dataset_path', 'absent.hdf5'], 'absent.hdf5 is not there'),
+    ],
+)
 def test_what_cannot_be_converted_is_refused(tmp_path, capfd, flags, message):
     given = ['--source', REFERENCE, '--target', tmp_path / 'x']
     assert message in refused(capfd, tmp_path, *given, *flags)

@@ -1,4 +1,5 @@
 """Goals from end to end: walks through a maze are recorded, learned from, and planned like."""
+
 import json
 import sys
 
@@ -16,8 +17,22 @@ from trajectory.datasets import GoalDataset, load_environment
 from trajectory.datasets.hdf5 import read_episodes, read_metadata
 from trajectory.models import ConditionalGPT
 
-TINY_PLAN = ('--horizon', '3', '--beam_width', '2', '--max_context_transitions', '2', '--max_episode_steps', '20',
-             '--renderer', 'Maze2dRenderer', '--vis_freq', '10', '--device', 'cpu')
+TINY_PLAN = (
+    '--horizon',
+    '3',
+    '--beam_width',
+    '2',
+    '--max_context_transitions',
+    '2',
+    '--max_episode_steps',
+    '20',
+    '--renderer',
+    'Maze2dRenderer',
+    '--vis_freq',
+    '10',
+    '--device',
+    'cpu',
+)
 
 
 def record(path, *flags):
@@ -45,7 +60,9 @@ def logbase(walks, tmp_path_factory):
     start('train', *flags, '--exp_name', 'gpt/plain')
     return logbase
 
+
 # -------------------------------- recording ------------------------------- #
+
 
 def test_a_walk_goes_from_place_to_place_and_ends_at_rest(walks):
     columns = read_episodes(walks)
@@ -78,7 +95,7 @@ def test_equal_commands_record_equal_walks(walks, tmp_path):
     again, columns = read_episodes(tmp_path / 'again.hdf5'), read_episodes(walks)
     n_walked = len(again['rewards'])
     assert 500 <= n_walked <= 800
-    assert again['timeouts'][-1]        # what did not end is left out
+    assert again['timeouts'][-1]  # what did not end is left out
     for name, column in again.items():
         np.testing.assert_array_equal(column, columns[name][:n_walked])
 
@@ -90,7 +107,9 @@ def test_steps_that_are_too_few_for_a_walk_are_refused(tmp_path, capfd):
     assert 'collect.py: error: 3 steps are too few for one walk' in capfd.readouterr().err
     assert not list(tmp_path.iterdir())
 
+
 # -------------------------------- planning -------------------------------- #
+
 
 def test_a_run_is_told_of_goals_where_it_is_asked_to_be(logbase):
     trained = TrainedModel.from_run(logbase, 'walks', 'gpt/goals')
@@ -101,8 +120,22 @@ def test_a_run_is_told_of_goals_where_it_is_asked_to_be(logbase):
 
 @pytest.mark.parametrize('run', ['goals', 'plain'])
 def test_goals_are_drawn_held_to_and_pictured(logbase, run):
-    start('plan', '--dataset', 'walks', '--logbase', logbase, '--gpt_loadpath', f'gpt/{run}', *TINY_PLAN,
-          '--goal', 'random', '--n_episodes', '2', '--prefix', f'plans/{run}/')
+    start(
+        'plan',
+        '--dataset',
+        'walks',
+        '--logbase',
+        logbase,
+        '--gpt_loadpath',
+        f'gpt/{run}',
+        *TINY_PLAN,
+        '--goal',
+        'random',
+        '--n_episodes',
+        '2',
+        '--prefix',
+        f'plans/{run}/',
+    )
     folder = next(logbase.glob(f'walks/plans/{run}/*'))
     first, second = (json.loads((folder / k / 'rollout.json').read_text()) for k in '01')
     assert first['goal'] != second['goal']
@@ -110,21 +143,47 @@ def test_goals_are_drawn_held_to_and_pictured(logbase, run):
     assert first['success'] in (True, False)
     assert {file.name for file in (folder / '0').glob('*.png')} == {'0_plan.png', '10_plan.png', 'rollout.png'}
     picture = imageio.imread(folder / '0' / 'rollout.png').astype(int)
-    for color in ((255, 215, 0), (255, 127, 14), (44, 160, 44), (153, 153, 153)):   # goal, plans, start, walls
+    for color in ((255, 215, 0), (255, 127, 14), (44, 160, 44), (153, 153, 153)):  # goal, plans, start, walls
         assert (np.abs(picture - color) < 3).all(axis=-1).sum() > 5
 
 
 def test_without_a_random_goal_the_mazes_own_is_scored(logbase):
-    start('plan', '--dataset', 'walks', '--logbase', logbase, '--gpt_loadpath', 'gpt/goals', *TINY_PLAN,
-          '--prefix', 'plans/own/')
+    start(
+        'plan',
+        '--dataset',
+        'walks',
+        '--logbase',
+        logbase,
+        '--gpt_loadpath',
+        'gpt/goals',
+        *TINY_PLAN,
+        '--prefix',
+        'plans/own/',
+    )
     rollout = json.loads(next(logbase.glob('walks/plans/own/*/0/rollout.json')).read_text())
     assert rollout['goal'] == [1, 1]
     assert rollout['score'] == pytest.approx((rollout['return'] - 23.85) / (161.86 - 23.85))
 
 
 def test_a_look_during_training_reaches_for_the_mazes_own_goal(walks, tmp_path):
-    start('train', '--dataset', 'walks', '--dataset_path', walks, '--logbase', tmp_path, *TINY_MODEL, '--step', '5',
-          '--goal_conditioned', 'True', '--eval_every', '1', '--eval_steps', '10')
+    start(
+        'train',
+        '--dataset',
+        'walks',
+        '--dataset_path',
+        walks,
+        '--logbase',
+        tmp_path,
+        *TINY_MODEL,
+        '--step',
+        '5',
+        '--goal_conditioned',
+        'True',
+        '--eval_every',
+        '1',
+        '--eval_steps',
+        '10',
+    )
     rows = [json.loads(line) for line in (tmp_path / 'walks/gpt/azure/metrics.jsonl').read_text().splitlines()]
     assert np.isfinite(rows[-1]['return'])
 

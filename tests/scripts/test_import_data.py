@@ -1,4 +1,5 @@
 """Importing: episodes of one's own become a file that is checked, and learned from."""
+
 import sys
 
 import numpy as np
@@ -22,9 +23,11 @@ def start(script, *flags):
 
 @pytest.fixture
 def source(tmp_path):
-    episodes = [{name: column[20 * k:20 * k + 20] for name, column in recorded().items()} for k in range(20)]
-    np.savez_compressed(tmp_path / 'episodes.npz', **{
-        f'{name}_{k}': value for k, episode in enumerate(episodes) for name, value in episode.items()})
+    episodes = [{name: column[20 * k : 20 * k + 20] for name, column in recorded().items()} for k in range(20)]
+    np.savez_compressed(
+        tmp_path / 'episodes.npz',
+        **{f'{name}_{k}': value for k, episode in enumerate(episodes) for name, value in episode.items()},
+    )
     return tmp_path / 'episodes.npz'
 
 
@@ -42,13 +45,16 @@ def test_what_was_imported_is_whole_and_can_be_learned_from(source, tmp_path, ca
     assert set(range(20, 400, 20)) <= set(np.cumsum(dataset.path_lengths)), 'no episode runs on into the next'
 
 
-@pytest.mark.parametrize(('flags', 'message'), [
-    ([], 'Name the Gymnasium environment: --env Hopper-v4'),
-    (['--env', 'Walker2d-v4'], "'observations' of mine has 11 columns, those of its environment Walker2d-v4 17"),
-    (['--env', 'os:Hopper-v4'], "'os:Hopper-v4' is not an environment that Gymnasium can make here"),
-    (['--env', 'Hopper-v4', '--physics', 'lunar'], "expected stock or d4rl, got 'lunar'"),
-    (['--env', 'Hopper-v4', '--autoreset', 'no'], "expected next_step or same_step, got 'no'"),
-])
+@pytest.mark.parametrize(
+    ('flags', 'message'),
+    [
+        ([], 'Name the Gymnasium environment: --env Hopper-v4'),
+        (['--env', 'Walker2d-v4'], "'observations' of mine has 11 columns, those of its environment Walker2d-v4 17"),
+        (['--env', 'os:Hopper-v4'], "'os:Hopper-v4' is not an environment that Gymnasium can make here"),
+        (['--env', 'Hopper-v4', '--physics', 'lunar'], "expected stock or d4rl, got 'lunar'"),
+        (['--env', 'Hopper-v4', '--autoreset', 'no'], "expected next_step or same_step, got 'no'"),
+    ],
+)
 def test_what_cannot_be_done_is_refused_and_writes_nothing(source, tmp_path, capsys, flags, message):
     with pytest.raises(SystemExit) as exit_:
         start(import_data, source, tmp_path / 'mine.hdf5', *flags)
@@ -58,8 +64,10 @@ def test_what_cannot_be_done_is_refused_and_writes_nothing(source, tmp_path, cap
 
 
 def test_nothing_is_written_over_or_into_nowhere(source, tmp_path, capsys):
-    for target, message in ((source, 'is there already, and is not written over'),
-                            (tmp_path / 'absent/mine.hdf5', 'absent is not there')):
+    for target, message in (
+        (source, 'is there already, and is not written over'),
+        (tmp_path / 'absent/mine.hdf5', 'absent is not there'),
+    ):
         before = source.read_bytes()
         with pytest.raises(SystemExit):
             start(import_data, source, target, '--env', 'Hopper-v4')

@@ -1,4 +1,5 @@
 """The published models and plans, fetched from a server on this machine that has archives of the published shape."""
+
 import io
 import os
 import subprocess
@@ -34,8 +35,10 @@ def plans(names=DATASETS, extra=()):
     """The tar of plans."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode='w') as archive:
-        for name in [*(f'pretrained-plans/{name}/plans/pretrained/{k}/rollout.json' for name in names for k in (0, 14)),
-                     *extra]:
+        for name in [
+            *(f'pretrained-plans/{name}/plans/pretrained/{k}/rollout.json' for name in names for k in (0, 14)),
+            *extra,
+        ]:
             info = tarfile.TarInfo(name)
             info.size = len(name)
             archive.addfile(info, io.BytesIO(name.encode()))
@@ -75,7 +78,7 @@ def test_there_are_sixteen():
 
 def test_everything_comes_once(hosts, tmp_path):
     start(tmp_path)
-    assert files(tmp_path) == expected(DATASETS)        # and no archive is left
+    assert files(tmp_path) == expected(DATASETS)  # and no archive is left
     before = {path: (tmp_path / path).stat().st_mtime_ns for path in files(tmp_path)}
     start(tmp_path)
     assert {path: (tmp_path / path).stat().st_mtime_ns for path in files(tmp_path)} == before
@@ -155,7 +158,8 @@ def test_an_archive_that_climbs_out_is_refused_whole(hosts, tmp_path, capfd, evi
         said = refused(capfd, tmp_path / 'here/logs', HOPPER)
         assert f'{kind}: the member {evil!r} would be written outside of its folder' in said
         assert {path for path in files(tmp_path) if '.pretrained' not in path} <= {
-            f'here/logs/{path}' for path in expected([HOPPER], kinds=['gpt'])}
+            f'here/logs/{path}' for path in expected([HOPPER], kinds=['gpt'])
+        }
         hosts[0].content = models()
         (tmp_path / 'here/logs/.pretrained/models.zip').unlink(missing_ok=True)
 
@@ -182,9 +186,12 @@ def test_an_archive_cut_short_is_refused(hosts, tmp_path, capfd):
 
 def test_the_command_at_the_top_runs_it(hosts, tmp_path):
     done = subprocess.run(
-        ['bash', ROOT / 'pretrained.sh', HOPPER, '--logbase', tmp_path / 'logs'], cwd=tmp_path, check=True,
+        ['bash', ROOT / 'pretrained.sh', HOPPER, '--logbase', tmp_path / 'logs'],
+        cwd=tmp_path,
+        check=True,
         env={**os.environ, 'PYTHONPATH': str(ROOT), 'VENV': sys.prefix, 'PYTHON': sys.executable},
-        capture_output=True, text=True,
+        capture_output=True,
+        text=True,
     )
     assert f'--dataset {HOPPER} --gpt_loadpath gpt/pretrained' in done.stdout
     assert [path for path in files(tmp_path / 'logs') if '.pretrained' not in path] == expected([HOPPER])

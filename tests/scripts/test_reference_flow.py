@@ -1,4 +1,5 @@
 """Scripts written against the reference run here, but for what Gymnasium changed in `reset` and `step`."""
+
 import json
 import os
 import subprocess
@@ -17,7 +18,7 @@ from trajectory.datasets.hdf5 import write_episodes
 
 ROOT = Path(__file__).parents[2]
 
-CONFIG = '''
+CONFIG = """
 from trajectory.utils import watch
 
 logbase = 'logs/'
@@ -35,9 +36,9 @@ base = {
              'exp_name': watch([('prefix', ''), ('plan_freq', 'freq'), ('absent', 'x'), ('horizon', 'H')])},
 }
 tiny = {'plan': {'beam_width': 2}}
-'''
+"""
 
-TRAIN = '''
+TRAIN = """
 import numpy as np, torch, pdb
 import trajectory.utils as utils
 import trajectory.datasets as datasets
@@ -80,9 +81,9 @@ trainer = trainer_config()
 for epoch in range(1):
     trainer.train(model, dataset)
     torch.save(model.state_dict(), f'{args.savepath}/state_{epoch}.pt')
-'''
+"""
 
-PLAN = '''
+PLAN = """
 import json
 import numpy as np, torch
 import trajectory.utils as utils
@@ -126,7 +127,7 @@ for t in range(5):
 renderer.render_rollout('rollout.mp4', rollout, fps=80)
 json.dump({'score': score, 'step': t, 'return': total_reward, 'term': terminal, 'gpt_epoch': gpt_epoch,
            'beam_width': args.beam_width, 'savepath': str(args.savepath)}, open('result.json', 'w'))
-'''
+"""
 
 
 @pytest.fixture(scope='module')
@@ -140,8 +141,14 @@ def place(tmp_path_factory):
 
 
 def run(folder, script):
-    done = subprocess.run([sys.executable, script], cwd=folder, capture_output=True, text=True, check=False,
-                          env={**os.environ, 'PYTHONPATH': f'{ROOT}:{folder}'})
+    done = subprocess.run(
+        [sys.executable, script],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, 'PYTHONPATH': f'{ROOT}:{folder}'},
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     return done
 
@@ -149,19 +156,23 @@ def run(folder, script):
 def test_the_references_flow_trains_and_plans(place):
     run(place, 'train.py')
     folder = place / 'logs/tiny/gpt/azure'
-    assert {path.name for path in folder.iterdir()} == {'data_config.json', 'model_config.json', 'trainer_config.json',
-                                                        'state_0.pt'}
+    assert {path.name for path in folder.iterdir()} == {
+        'data_config.json',
+        'model_config.json',
+        'trainer_config.json',
+        'state_0.pt',
+    }
     assert json.loads((folder / 'data_config.json').read_text())['settings']['discount'] == 0.9
     run(place, 'plan.py')
     result = json.loads((place / 'result.json').read_text())
-    assert (result['gpt_epoch'], result['beam_width']) == (0, 2)        # the dataset's block is stronger than the base
-    assert result['savepath'] == 'logs/tiny/plans/ref/freq1_H2/0'       # a setting that is absent is left out
+    assert (result['gpt_epoch'], result['beam_width']) == (0, 2)  # the dataset's block is stronger than the base
+    assert result['savepath'] == 'logs/tiny/plans/ref/freq1_H2/0'  # a setting that is absent is left out
     assert np.isfinite(result['return'])
 
 
 def test_recipes_are_found_by_either_name(tmp_path):
     config = utils.Config('trajectory.utils.training:Trainer', verbose=False, savepath=(tmp_path, 'a', 'x.pkl'), n=8)
-    assert [path.name for path in (tmp_path / 'a').iterdir()] == ['x.json']     # nothing is pickled
+    assert [path.name for path in (tmp_path / 'a').iterdir()] == ['x.json']  # nothing is pickled
     for name in ('x.pkl', 'x.json'):
         assert dict(utils.load_config(tmp_path, 'a', name)) == dict(config) == {'n': 8}
 
@@ -184,24 +195,50 @@ def test_any_map_style_dataset_trains_as_ours(place, goals, caplog):
     from trajectory.datasets import DiscretizedDataset, GoalDataset, load_environment
     from trajectory.models import GPT, ConditionalGPT
 
-    dataset = (GoalDataset if goals else DiscretizedDataset)(load_environment('tiny', place / 'tiny.hdf5'), N=10,
-                                                             sequence_length=3, step=1)
+    dataset = (GoalDataset if goals else DiscretizedDataset)(
+        load_environment('tiny', place / 'tiny.hdf5'), N=10, sequence_length=3, step=1
+    )
     weights, tokens = [], []
     for data in (dataset, Windows(dataset)):
         torch.manual_seed(0)
-        model = utils.Config(ConditionalGPT if goals else GPT, verbose=False, vocab_size=10, block_size=47, n_layer=1,
-                             n_head=1, n_embd=8, observation_dim=11, action_dim=3, transition_dim=16, action_weight=5,
-                             reward_weight=1, value_weight=1, embd_pdrop=0, resid_pdrop=0, attn_pdrop=0)()
-        trainer = utils.Config(utils.Trainer, verbose=False, batch_size=64, learning_rate=1e-3, betas=(0.9, 0.95),
-                               grad_norm_clip=1.0, weight_decay=0.1, lr_decay=True, warmup_tokens=1000,
-                               final_tokens=20000, device='cpu')()
+        model = utils.Config(
+            ConditionalGPT if goals else GPT,
+            verbose=False,
+            vocab_size=10,
+            block_size=47,
+            n_layer=1,
+            n_head=1,
+            n_embd=8,
+            observation_dim=11,
+            action_dim=3,
+            transition_dim=16,
+            action_weight=5,
+            reward_weight=1,
+            value_weight=1,
+            embd_pdrop=0,
+            resid_pdrop=0,
+            attn_pdrop=0,
+        )()
+        trainer = utils.Config(
+            utils.Trainer,
+            verbose=False,
+            batch_size=64,
+            learning_rate=1e-3,
+            betas=(0.9, 0.95),
+            grad_norm_clip=1.0,
+            weight_decay=0.1,
+            lr_decay=True,
+            warmup_tokens=1000,
+            final_tokens=20000,
+            device='cpu',
+        )()
         with caplog.at_level('INFO'):
             trainer.train(model, data, n_epochs=1, log_freq=2)
         weights.append(model.state_dict())
         tokens.append(trainer.n_tokens)
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
     assert tokens[0] == tokens[1]
-    assert 'loss' in caplog.text        # without callbacks the rows are logged
+    assert 'loss' in caplog.text  # without callbacks the rows are logged
 
 
 def test_columns_have_the_references_names(place):
@@ -209,15 +246,23 @@ def test_columns_have_the_references_names(place):
 
     dataset = SequenceDataset(load_environment('tiny', place / 'tiny.hdf5'), sequence_length=2, step=1, penalty=-100)
     n, paths = len(dataset.joined_raw), len(dataset.path_lengths)
-    shapes = {'observations_raw': (n, 11), 'actions_raw': (n, 3), 'rewards_raw': (n, 1), 'values_raw': (n, 1),
-              'rewards_segmented': (paths, 1000, 1), 'values_segmented': (paths, 1000, 1), 'discounts': (1000, 1)}
+    shapes = {
+        'observations_raw': (n, 11),
+        'actions_raw': (n, 3),
+        'rewards_raw': (n, 1),
+        'values_raw': (n, 1),
+        'rewards_segmented': (paths, 1000, 1),
+        'values_segmented': (paths, 1000, 1),
+        'discounts': (1000, 1),
+    }
     assert {name: getattr(dataset, name).shape for name in shapes} == shapes
     np.testing.assert_array_equal(dataset.rewards_raw[:, 0], dataset.joined_raw[:, -2])
     length = dataset.path_lengths[0]
     np.testing.assert_array_equal(dataset.values_segmented[0, :length, 0], dataset.values_raw[:length, 0])
     # a value is the discounted sum of the rewards after its step
-    np.testing.assert_allclose(dataset.values_raw[0, 0], (dataset.rewards_raw[1:length, 0]
-                                                          * dataset.discounts[:length - 1, 0]).sum())
+    np.testing.assert_allclose(
+        dataset.values_raw[0, 0], (dataset.rewards_raw[1:length, 0] * dataset.discounts[: length - 1, 0]).sum()
+    )
 
 
 def test_small_aliases():
@@ -238,14 +283,21 @@ def test_small_aliases():
 
 def test_a_parser_without_experiment_reads_its_flags_alone(tmp_path):
     script = tmp_path / 'script.py'
-    script.write_text(textwrap.dedent('''
+    script.write_text(
+        textwrap.dedent("""
         import trajectory.utils as utils
         class Parser(utils.Parser):
             dataset: str = 'a'
             n: int = 3
         args = Parser().parse_args()
         print(args.dataset, args.n)
-    '''))
-    done = subprocess.run([sys.executable, script, '--n', '4'], capture_output=True, text=True, check=True,
-                          env={**os.environ, 'PYTHONPATH': str(ROOT)})
+    """)
+    )
+    done = subprocess.run(
+        [sys.executable, script, '--n', '4'],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, 'PYTHONPATH': str(ROOT)},
+    )
     assert done.stdout == 'a 4\n'

@@ -1,4 +1,5 @@
 """A run that is killed, stopped, or out of disk goes on as if nothing had happened."""
+
 import json
 import multiprocessing
 import os
@@ -19,8 +20,21 @@ from tests.scripts.test_train_and_plan import TINY_MODEL, random_episodes, refus
 from trajectory.datasets.hdf5 import write_episodes
 
 ROOT = Path(__file__).parents[2]
-LONG = (*TINY_MODEL, '--n_epochs', '12', '--batch_size', '32', '--log_freq', '3', '--save_steps', '2', '--n_saves', '4',
-        '--threads', '1')      # sums are rounded otherwise with other numbers of threads
+LONG = (
+    *TINY_MODEL,
+    '--n_epochs',
+    '12',
+    '--batch_size',
+    '32',
+    '--log_freq',
+    '3',
+    '--save_steps',
+    '2',
+    '--n_saves',
+    '4',
+    '--threads',
+    '1',
+)  # sums are rounded otherwise with other numbers of threads
 N_KILLS = 20
 
 
@@ -34,8 +48,18 @@ def recording(tmp_path_factory):
 @pytest.fixture
 def train(recording, tmp_path):
     """Flags of a run called `name`."""
-    return lambda name, *flags: ('--dataset', 'tiny', '--dataset_path', str(recording), '--logbase', str(tmp_path),
-                                 '--exp_name', name, *LONG, *flags)
+    return lambda name, *flags: (
+        '--dataset',
+        'tiny',
+        '--dataset_path',
+        str(recording),
+        '--logbase',
+        str(tmp_path),
+        '--exp_name',
+        name,
+        *LONG,
+        *flags,
+    )
 
 
 @pytest.fixture(scope='module')
@@ -69,8 +93,12 @@ def rows_of(folder):
 
 def assert_same(folder, expected):
     """Weights of every epoch kept, and every row, to the last bit."""
-    assert [path.name for path in sorted(folder.glob('state_*.pt'))] == ['state_12.pt', 'state_3.pt', 'state_6.pt',
-                                                                         'state_9.pt']
+    assert [path.name for path in sorted(folder.glob('state_*.pt'))] == [
+        'state_12.pt',
+        'state_3.pt',
+        'state_6.pt',
+        'state_9.pt',
+    ]
     for path in expected.glob('state_*.pt'):
         ours, theirs = (torch.load(each / path.name, weights_only=True) for each in (folder, expected))
         for name in theirs:
@@ -116,8 +144,9 @@ def test_a_signal_saves_the_run_and_says_so(train, tmp_path, uninterrupted, sign
     folder = tmp_path / 'tiny/stopped'
     command = [sys.executable, 'scripts/train.py', *map(str, train('stopped', '--save_steps', 'None'))]
     environment = {**os.environ, 'PYTHONPATH': str(ROOT)}
-    running = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                               text=True)
+    running = subprocess.Popen(
+        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
     deadline = time.monotonic() + 60
     while n_rows(folder) < 3 and running.poll() is None and time.monotonic() < deadline:
         time.sleep(0.005)
@@ -153,12 +182,15 @@ def test_restart_starts_over(train, tmp_path, uninterrupted, caplog):
     assert_same(tmp_path / 'tiny/again', uninterrupted)
 
 
-@pytest.mark.parametrize(('flags', 'message'), [
-    (['--batch_size', '16', '--seed', '7'], 'with other settings: batch_size was 32, is 16; seed was 42, is 7.\n'),
-    (['--n_embd', '4'], 'n_embd was 8, is 4'),
-    (['--termination_penalty', '-50'], 'termination_penalty was -100, is -50'),
-    (['--attn_pdrop', '0.2'], 'attn_pdrop was 0.1, is 0.2'),
-])
+@pytest.mark.parametrize(
+    ('flags', 'message'),
+    [
+        (['--batch_size', '16', '--seed', '7'], 'with other settings: batch_size was 32, is 16; seed was 42, is 7.\n'),
+        (['--n_embd', '4'], 'n_embd was 8, is 4'),
+        (['--termination_penalty', '-50'], 'termination_penalty was -100, is -50'),
+        (['--attn_pdrop', '0.2'], 'attn_pdrop was 0.1, is 0.2'),
+    ],
+)
 def test_a_run_does_not_go_on_with_other_settings(train, tmp_path, uninterrupted, capfd, flags, message):
     folder = copy_of(uninterrupted, tmp_path / 'tiny/other')
     assert message in refused(capfd, folder, 'train', *train('other', *flags))
@@ -186,12 +218,15 @@ def cut(path):
     path.write_bytes(path.read_bytes()[:3000])
 
 
-@pytest.mark.parametrize(('spoil', 'message'), [
-    (cut, 'resume.pt cannot be read: '),
-    (lambda path: path.write_bytes(b''), 'resume.pt cannot be read: '),
-    (lambda path: torch.save([1, 2], path), 'resume.pt cannot be read: '),
-    (Path.unlink, 'holds state_12.pt, state_3.pt, state_6.pt, state_9.pt, but no resume.pt to go on from'),
-])
+@pytest.mark.parametrize(
+    ('spoil', 'message'),
+    [
+        (cut, 'resume.pt cannot be read: '),
+        (lambda path: path.write_bytes(b''), 'resume.pt cannot be read: '),
+        (lambda path: torch.save([1, 2], path), 'resume.pt cannot be read: '),
+        (Path.unlink, 'holds state_12.pt, state_3.pt, state_6.pt, state_9.pt, but no resume.pt to go on from'),
+    ],
+)
 def test_a_checkpoint_that_is_not_whole_is_refused(train, tmp_path, uninterrupted, capfd, spoil, message):
     folder = copy_of(uninterrupted, tmp_path / 'tiny/spoilt')
     spoil(folder / 'resume.pt')
@@ -206,9 +241,9 @@ def test_what_was_logged_past_the_checkpoint_comes_once(train, tmp_path, uninter
     lines = (folder / 'metrics.jsonl').read_text()
     start('train', *train('late', '--n_epochs', '13'))
     longer = rows_of(folder)
-    torch.save(early, folder / 'resume.pt')         # as if the process had died before the next checkpoint
+    torch.save(early, folder / 'resume.pt')  # as if the process had died before the next checkpoint
     with open(folder / 'metrics.jsonl', 'a') as file:
-        file.write('{"epoch": 13.1, "st')           # … and while it wrote
+        file.write('{"epoch": 13.1, "st')  # … and while it wrote
     start('train', *train('late', '--n_epochs', '13'))
     assert rows_of(folder) == longer
     assert (folder / 'metrics.jsonl').read_text().startswith(lines)
@@ -216,9 +251,10 @@ def test_what_was_logged_past_the_checkpoint_comes_once(train, tmp_path, uninter
 
 # --------------------------------- the disk -------------------------------- #
 
+
 def test_tokens_on_disk_make_the_same_run(train, tmp_path, uninterrupted):
     start('train', *train('mapped', '--tokens_on', 'disk', '--n_epochs', '6', '--n_saves', '2'))
-    start('train', *train('mapped', '--tokens_on', 'disk'))     # goes on
+    start('train', *train('mapped', '--tokens_on', 'disk'))  # goes on
     assert_same(tmp_path / 'tiny/mapped', uninterrupted)
     assert not [path.name for path in (tmp_path / 'tiny/mapped').iterdir() if path.name.startswith('.')]
 

@@ -1,4 +1,5 @@
 """Training from data that is fetched by name, D4RL's and Minari's, and planning with what it left, without the data."""
+
 import hashlib
 import json
 import shutil
@@ -57,8 +58,20 @@ def test_minaris_data_is_learned_from_and_not_needed_to_plan(tmp_path, monkeypat
     monkeypatch.setenv('MINARI_DATASETS_PATH', str(tmp_path / 'minari'))
     create(make_hopper(reset_noise_scale=0.3), ref_min_score=10.0, ref_max_score=30.0)
     logs = tmp_path / 'logs'
-    start('train', '--dataset', MINARI, '--logbase', logs, *TINY_MODEL, '--eval_every', '1', '--eval_episodes', '1',
-          '--eval_steps', '2')
+    start(
+        'train',
+        '--dataset',
+        MINARI,
+        '--logbase',
+        logs,
+        *TINY_MODEL,
+        '--eval_every',
+        '1',
+        '--eval_episodes',
+        '1',
+        '--eval_steps',
+        '2',
+    )
     rows = [json.loads(row) for row in (logs / MINARI / 'gpt/azure/metrics.jsonl').read_text().splitlines()]
     assert rows[-1]['score'] == pytest.approx((rows[-1]['return'] - 10) / 20)
     shutil.rmtree(tmp_path / 'minari')
@@ -66,4 +79,7 @@ def test_minaris_data_is_learned_from_and_not_needed_to_plan(tmp_path, monkeypat
     rollout = rollout_of(logs / MINARI)
     assert rollout['score'] == pytest.approx((rollout['return'] - 10) / 20)
     assert (rollout['environment'], rollout['physics'], rollout['data_source']) == (
-        'Hopper-v5', 'stock', 'Minari test/hopper/random-v0')
+        'Hopper-v5',
+        'stock',
+        'Minari test/hopper/random-v0',
+    )

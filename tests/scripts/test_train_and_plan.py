@@ -1,4 +1,5 @@
 """Both scripts from end to end on a hopper that moves at random, and all that they refuse at the door."""
+
 import json
 import os
 import shutil
@@ -20,10 +21,42 @@ from trajectory.search import search
 
 ROOT = Path(__file__).parents[2]
 N_STEPS = 300
-TINY_MODEL = ('--N', '10', '--n_layer', '1', '--n_head', '1', '--n_embd', '8', '--n_epochs', '1',
-              '--subsampled_sequence_length', '3', '--batch_size', '64', '--log_freq', '2', '--device', 'cpu')
-TINY_PLAN = ('--horizon', '2', '--beam_width', '4', '--n_expand', '2', '--max_context_transitions', '3',
-             '--max_episode_steps', '5', '--renderer', 'None', '--device', 'cpu')
+TINY_MODEL = (
+    '--N',
+    '10',
+    '--n_layer',
+    '1',
+    '--n_head',
+    '1',
+    '--n_embd',
+    '8',
+    '--n_epochs',
+    '1',
+    '--subsampled_sequence_length',
+    '3',
+    '--batch_size',
+    '64',
+    '--log_freq',
+    '2',
+    '--device',
+    'cpu',
+)
+TINY_PLAN = (
+    '--horizon',
+    '2',
+    '--beam_width',
+    '4',
+    '--n_expand',
+    '2',
+    '--max_context_transitions',
+    '3',
+    '--max_episode_steps',
+    '5',
+    '--renderer',
+    'None',
+    '--device',
+    'cpu',
+)
 SCRIPTS = {'train': train, 'plan': plan}
 
 
@@ -72,14 +105,26 @@ def planned(logbase):
     start('plan', '--dataset', 'tiny', '--logbase', logbase, '--n_episodes', '2', *TINY_PLAN, '--prefix', 'plans/two/')
     return logbase / 'tiny/plans/two/freq1_H2_beam4'
 
+
 # --------------------------------- results --------------------------------- #
+
 
 def test_training_leaves_a_whole_run(logbase):
     folder = logbase / 'tiny/gpt/azure'
     names = {path.name for path in folder.iterdir()} - {'diff.txt'}
-    assert names == {'args.json', 'data_config.json', 'model_config.json', 'trainer_config.json', 'discretizer.npz',
-                     'source.json', 'metrics.jsonl', 'state_1.pt', 'resume.pt', 'learning_curve.png',
-                     'finished.json'}
+    assert names == {
+        'args.json',
+        'data_config.json',
+        'model_config.json',
+        'trainer_config.json',
+        'discretizer.npz',
+        'source.json',
+        'metrics.jsonl',
+        'state_1.pt',
+        'resume.pt',
+        'learning_curve.png',
+        'finished.json',
+    }
     for path in folder.glob('*.json'):
         assert json.loads(path.read_text())
     rows = [json.loads(row) for row in (folder / 'metrics.jsonl').read_text().splitlines()]
@@ -95,11 +140,27 @@ def test_training_leaves_a_whole_run(logbase):
 def test_seeds_give_other_weights_and_equal_seeds_equal_bits(recording, tmp_path):
     weights = {}
     for name, seed in (('a', 1), ('b', 1), ('c', 2)):
-        start('train', '--dataset', 'tiny', '--dataset_path', recording, '--logbase', tmp_path, '--exp_name', name,
-              *TINY_MODEL, '--seed', seed, '--learning_rate', '1e-30', '--embd_pdrop', '0.5')
+        start(
+            'train',
+            '--dataset',
+            'tiny',
+            '--dataset_path',
+            recording,
+            '--logbase',
+            tmp_path,
+            '--exp_name',
+            name,
+            *TINY_MODEL,
+            '--seed',
+            seed,
+            '--learning_rate',
+            '1e-30',
+            '--embd_pdrop',
+            '0.5',
+        )
         weights[name] = torch.load(tmp_path / 'tiny' / name / 'state_1.pt', weights_only=True)
         rows = (tmp_path / 'tiny' / name / 'metrics.jsonl').read_text().splitlines()
-        weights[name]['losses'] = [json.loads(row)['loss'] for row in rows]     # of dropout and the windows' order
+        weights[name]['losses'] = [json.loads(row)['loss'] for row in rows]  # of dropout and the windows' order
     assert all(torch.equal(weights['a'][name], weights['b'][name]) for name in weights['a'] if name != 'losses')
     assert weights['a']['losses'] == weights['b']['losses']
     assert not torch.equal(weights['a']['tok_emb.weight'], weights['c']['tok_emb.weight'])
@@ -111,10 +172,18 @@ def test_planning_leaves_whole_episodes(planned):
         folder = planned / suffix
         assert {path.name for path in folder.iterdir()} - {'diff.txt'} == {'args.json', 'rollout.json', 'timing.json'}
         rollout = json.loads((folder / 'rollout.json').read_text())
-        assert {name: rollout[name] for name in ('step', 'term', 'seed', 'environment', 'physics', 'gpt_epoch',
-                                                 'dataset', 'data_source')} == {
-            'step': 5, 'term': False, 'seed': seed, 'environment': 'Hopper-v4', 'physics': 'd4rl', 'gpt_epoch': 1,
-            'dataset': 'tiny', 'data_source': 'random actions',
+        assert {
+            name: rollout[name]
+            for name in ('step', 'term', 'seed', 'environment', 'physics', 'gpt_epoch', 'dataset', 'data_source')
+        } == {
+            'step': 5,
+            'term': False,
+            'seed': seed,
+            'environment': 'Hopper-v4',
+            'physics': 'd4rl',
+            'gpt_epoch': 1,
+            'dataset': 'tiny',
+            'data_source': 'random actions',
         }
         assert np.isfinite(rollout['return'])
         assert rollout['score'] == pytest.approx((rollout['return'] + 20.272305) / (3234.3 + 20.272305))
@@ -123,8 +192,9 @@ def test_planning_leaves_whole_episodes(planned):
 
 
 def test_equal_commands_plan_equal_episodes(logbase, planned):
-    start('plan', '--dataset', 'tiny', '--logbase', logbase, *TINY_PLAN, '--n_episodes', '2',
-          '--prefix', 'plans/again/')
+    start(
+        'plan', '--dataset', 'tiny', '--logbase', logbase, *TINY_PLAN, '--n_episodes', '2', '--prefix', 'plans/again/'
+    )
     for suffix in '01':
         again = logbase / 'tiny/plans/again/freq1_H2_beam4' / suffix / 'rollout.json'
         assert again.read_bytes() == (planned / suffix / 'rollout.json').read_bytes()
@@ -139,17 +209,45 @@ def test_an_episode_in_company_is_the_episode_alone(logbase, planned):
 
 
 def test_a_plan_can_be_followed_for_longer(logbase):
-    start('plan', '--dataset', 'tiny', '--logbase', logbase, *TINY_PLAN, '--plan_freq', '2', '--verbose', 'False',
-          '--prefix_context', 'False', '--percentile', '0.5')
+    start(
+        'plan',
+        '--dataset',
+        'tiny',
+        '--logbase',
+        logbase,
+        *TINY_PLAN,
+        '--plan_freq',
+        '2',
+        '--verbose',
+        'False',
+        '--prefix_context',
+        'False',
+        '--percentile',
+        '0.5',
+    )
     assert json.loads((logbase / 'tiny/plans/defaults/freq2_H2_beam4/0/rollout.json').read_text())['step'] == 5
 
 
 def test_equal_commands_train_equal_weights_and_other_seeds_others(recording, logbase):
     for name, seed in (('again', 42), ('other', 1)):
-        start('train', '--dataset', 'tiny', '--dataset_path', recording, '--logbase', logbase, '--exp_name', name,
-              '--seed', seed, *TINY_MODEL)
-    weights, again, other = (torch.load(logbase / 'tiny' / name / 'state_1.pt', weights_only=True)
-                             for name in ('gpt/azure', 'again', 'other'))
+        start(
+            'train',
+            '--dataset',
+            'tiny',
+            '--dataset_path',
+            recording,
+            '--logbase',
+            logbase,
+            '--exp_name',
+            name,
+            '--seed',
+            seed,
+            *TINY_MODEL,
+        )
+    weights, again, other = (
+        torch.load(logbase / 'tiny' / name / 'state_1.pt', weights_only=True)
+        for name in ('gpt/azure', 'again', 'other')
+    )
     assert all(torch.equal(weights[name], again[name]) for name in weights)
     assert not torch.equal(weights['head.weight'], other['head.weight'])
 
@@ -158,14 +256,20 @@ def test_equal_commands_train_equal_weights_and_other_seeds_others(recording, lo
 def test_a_script_in_a_process_of_its_own_exits_with_2(name, tmp_path):
     done = subprocess.run(
         [sys.executable, f'scripts/{name}.py', '--dataset', 'hoper-medium-v2', '--logbase', tmp_path / 'logs'],
-        cwd=ROOT, env={**os.environ, 'PYTHONPATH': str(ROOT)}, capture_output=True, text=True, check=False,
+        cwd=ROOT,
+        env={**os.environ, 'PYTHONPATH': str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 2
     assert done.stderr.startswith(f'{name}.py: error: ')
     assert 'Traceback' not in done.stderr
     assert list(tmp_path.iterdir()) == []
 
+
 # -------------------------------- bad input -------------------------------- #
+
 
 def refused(capfd, watched, name, *flags):
     """Start a script that must refuse its input, and leave no trace in a folder.    returns : what it said"""
@@ -228,57 +332,87 @@ def remove(path):
     path.unlink()
 
 
-@pytest.mark.parametrize(('spoil', 'message'), [
-    (remove, 'tiny.hdf5 is not there.\n  Check the path after --dataset_path'),
-    (cut_off, 'is not a whole HDF5 file'),
-    (forget_actions, "has no 'actions'; it holds metadata, observations"),
-    (spoil_a_reward, "'rewards' has 1 values that are not finite, the first in row 7"),
-    (widen, "'observations' of tiny has 12 columns, those of its environment Hopper-v4 11"),
-    (narrow_actions, "'actions' of tiny has 2 columns, those of its environment Hopper-v4 3"),
-    (call_it_an_ant, 'expected an ant observation of 111 columns (or the first 27 of them), found 11'),
-    (call_it_unknown, "'Hoper-v4' is not an environment"),
-    (empty, 'holds no steps'),
-    (fall_every_other_step, 'the longest of 150 episodes has 2 steps, fewer than a window of 3'),
-])
+@pytest.mark.parametrize(
+    ('spoil', 'message'),
+    [
+        (remove, 'tiny.hdf5 is not there.\n  Check the path after --dataset_path'),
+        (cut_off, 'is not a whole HDF5 file'),
+        (forget_actions, "has no 'actions'; it holds metadata, observations"),
+        (spoil_a_reward, "'rewards' has 1 values that are not finite, the first in row 7"),
+        (widen, "'observations' of tiny has 12 columns, those of its environment Hopper-v4 11"),
+        (narrow_actions, "'actions' of tiny has 2 columns, those of its environment Hopper-v4 3"),
+        (call_it_an_ant, 'expected an ant observation of 111 columns (or the first 27 of them), found 11'),
+        (call_it_unknown, "'Hoper-v4' is not an environment"),
+        (empty, 'holds no steps'),
+        (fall_every_other_step, 'the longest of 150 episodes has 2 steps, fewer than a window of 3'),
+    ],
+)
 def test_data_that_does_not_fit_is_refused(recording, tmp_path, capfd, spoil, message):
     path = shutil.copy(recording, tmp_path)
     spoil(Path(path))
-    assert message in refused(capfd, tmp_path, 'train', '--dataset', 'tiny', '--dataset_path', path,
-                              '--logbase', tmp_path / 'logs', *TINY_MODEL)
+    assert message in refused(
+        capfd,
+        tmp_path,
+        'train',
+        '--dataset',
+        'tiny',
+        '--dataset_path',
+        path,
+        '--logbase',
+        tmp_path / 'logs',
+        *TINY_MODEL,
+    )
 
 
-@pytest.mark.parametrize(('flags', 'message'), [
-    (['--dataset', 'hoper-medium-v2', '--dataset_path', 'None'],
-     "unknown dataset 'hoper-medium-v2'; did you mean hopper-medium-v2?"),
-    (['--device', 'tpu'], "there is no device 'tpu' here; there is cpu"),
-    (['--device', 'cuda:99'], "there is no device 'cuda:99' here"),
-    (['--batchsize', '3'], 'unrecognized arguments: --batchsize 3. Did you mean --batch_size?'),
-    (['--lr', '3'], 'unrecognized arguments: --lr 3'),
-    (['--n_layer', 'two'], "expected int, got 'two'"),
-    (['--config', 'config.absent'], "there is no module 'config.absent'"),
-    (['--seed', '-1'], 'a seed is between 0 and'),
-    (['--threads', '0'], 'threads must be at least 1, got 0'),
-    *[([f'--{name}', number], f'{name} must be at least 1, got {number}')
-      for name in ('n_epochs', 'batch_size', 'n_layer', 'n_head', 'n_embd', 'step', 'subsampled_sequence_length',
-                   'n_saves', 'log_freq')
-      for number in ('0', '-3')],
-    (['--N', '0'], "N is '0', expected a whole number from 1 to 32,768.\n  Pass other values."),
-    (['--N', '-3'], "N is '-3', expected a whole number"),
-    (['--n_epochs', 'None', '--n_epochs_ref', '0'], 'n_epochs_ref = 0 make 0 epochs.\n  Pass --n_epochs 1'),
-    (['--learning_rate', '0'], 'learning_rate must be above 0, and at most 1, got 0'),
-    (['--learning_rate', '-1e-3'], 'learning_rate must be above 0'),
-    (['--learning_rate', 'inf'], "argument --learning_rate: expected float, got 'inf'"),
-    (['--discount', '0'], 'discount must be above 0'),
-    (['--discount', '1.1'], 'discount must be above 0, and at most 1, got 1.1'),
-    (['--action_weight', '-1'], "action_weight is '-1.0', expected a number from 0 to 1,000,000"),
-    (['--N', '99999'], "N is '99999', expected a whole number from 1 to 32,768"),
-    (['--n_embd', '30000'], 'the largest that is read has'),
-    (['--termination_penalty', '1e20'], "penalty is '1e+20', expected a number from"),
-    (['--attn_pdrop', '1.5'], 'attn_pdrop must be from 0 to 1, got 1.5'),
-    (['--discretizer', 'KMeans'], "expected QuantileDiscretizer or UniformDiscretizer, got 'KMeans'"),
-    (['--max_path_length', '5'], 'more than max_path_length = 5'),
-    (['--subsampled_sequence_length', '999'], 'fewer than a window of 999'),
-], ids=lambda value: ' '.join(value) if isinstance(value, list) else '')
+@pytest.mark.parametrize(
+    ('flags', 'message'),
+    [
+        (
+            ['--dataset', 'hoper-medium-v2', '--dataset_path', 'None'],
+            "unknown dataset 'hoper-medium-v2'; did you mean hopper-medium-v2?",
+        ),
+        (['--device', 'tpu'], "there is no device 'tpu' here; there is cpu"),
+        (['--device', 'cuda:99'], "there is no device 'cuda:99' here"),
+        (['--batchsize', '3'], 'unrecognized arguments: --batchsize 3. Did you mean --batch_size?'),
+        (['--lr', '3'], 'unrecognized arguments: --lr 3'),
+        (['--n_layer', 'two'], "expected int, got 'two'"),
+        (['--config', 'config.absent'], "there is no module 'config.absent'"),
+        (['--seed', '-1'], 'a seed is between 0 and'),
+        (['--threads', '0'], 'threads must be at least 1, got 0'),
+        *[
+            ([f'--{name}', number], f'{name} must be at least 1, got {number}')
+            for name in (
+                'n_epochs',
+                'batch_size',
+                'n_layer',
+                'n_head',
+                'n_embd',
+                'step',
+                'subsampled_sequence_length',
+                'n_saves',
+                'log_freq',
+            )
+            for number in ('0', '-3')
+        ],
+        (['--N', '0'], "N is '0', expected a whole number from 1 to 32,768.\n  Pass other values."),
+        (['--N', '-3'], "N is '-3', expected a whole number"),
+        (['--n_epochs', 'None', '--n_epochs_ref', '0'], 'n_epochs_ref = 0 make 0 epochs.\n  Pass --n_epochs 1'),
+        (['--learning_rate', '0'], 'learning_rate must be above 0, and at most 1, got 0'),
+        (['--learning_rate', '-1e-3'], 'learning_rate must be above 0'),
+        (['--learning_rate', 'inf'], "argument --learning_rate: expected float, got 'inf'"),
+        (['--discount', '0'], 'discount must be above 0'),
+        (['--discount', '1.1'], 'discount must be above 0, and at most 1, got 1.1'),
+        (['--action_weight', '-1'], "action_weight is '-1.0', expected a number from 0 to 1,000,000"),
+        (['--N', '99999'], "N is '99999', expected a whole number from 1 to 32,768"),
+        (['--n_embd', '30000'], 'the largest that is read has'),
+        (['--termination_penalty', '1e20'], "penalty is '1e+20', expected a number from"),
+        (['--attn_pdrop', '1.5'], 'attn_pdrop must be from 0 to 1, got 1.5'),
+        (['--discretizer', 'KMeans'], "expected QuantileDiscretizer or UniformDiscretizer, got 'KMeans'"),
+        (['--max_path_length', '5'], 'more than max_path_length = 5'),
+        (['--subsampled_sequence_length', '999'], 'fewer than a window of 999'),
+    ],
+    ids=lambda value: ' '.join(value) if isinstance(value, list) else '',
+)
 def test_settings_that_cannot_train_are_refused(recording, tmp_path, capfd, flags, message):
     given = ['--dataset', 'tiny', '--dataset_path', recording, '--logbase', tmp_path / 'logs', *TINY_MODEL, *flags]
     assert message in refused(capfd, tmp_path, 'train', *given)
@@ -292,26 +426,40 @@ def test_a_missing_cuda_is_named(name, tmp_path, capfd):
     assert '--device cpu' in said
 
 
-@pytest.mark.parametrize(('flags', 'message'), [
-    (['--gpt_loadpath', 'gpt/absent'], 'there is no run in'),
-    (['--dataset', 'hoper-mixed-ppo'], "unknown dataset 'hoper-mixed-ppo'; did you mean hopper-mixed-ppo?"),
-    (['--dataset', 'hopper-medium-v2'], 'python scripts/train.py --dataset hopper-medium-v2 --exp_name gpt/azure'),
-    (['--gpt_epoch', '7'], 'holds no state_7.pt; the epochs there are: 1'),
-    (['--plan_freq', '3'], 'a plan of 2 transitions cannot be followed for 3 steps.\n  Pass --plan_freq 2'),
-    (['--device', 'tpu'], "there is no device 'tpu' here"),
-    (['--renderer', 'Rendererer'], "got 'Rendererer'"),
-    (['--horizn', '3'], 'unrecognized arguments: --horizn 3. Did you mean --horizon?'),
-    *[([f'--{name}', number], f'{name} must be at least 1, got {number}')
-      for name in ('horizon', 'plan_freq', 'beam_width', 'n_expand', 'n_episodes', 'vis_freq', 'max_episode_steps')
-      for number in ('0', '-2')],
-    (['--max_context_transitions', '1'], 'Pass --max_context_transitions 2, or more.'),
-    (['--max_context_transitions', '0'], 'Pass --max_context_transitions 2, or more.'),
-    (['--k_act', '0'], 'k_act must be between 1 and the 11 tokens of a column, got 0'),
-    (['--k_obs', '12'], 'k_obs must be between 1 and the 11 tokens of a column, got 12'),
-    (['--cdf_act', '-0.5'], 'cdf_act must be from 0 to 1, got -0.5'),
-    (['--percentile', '50'], 'percentile must be from 0 to 1, got 50'),
-    (['--discount', '2'], 'discount must be from 0 to 1, got 2'),
-], ids=lambda value: ' '.join(value) if isinstance(value, list) else '')
+@pytest.mark.parametrize(
+    ('flags', 'message'),
+    [
+        (['--gpt_loadpath', 'gpt/absent'], 'there is no run in'),
+        (['--dataset', 'hoper-mixed-ppo'], "unknown dataset 'hoper-mixed-ppo'; did you mean hopper-mixed-ppo?"),
+        (['--dataset', 'hopper-medium-v2'], 'python scripts/train.py --dataset hopper-medium-v2 --exp_name gpt/azure'),
+        (['--gpt_epoch', '7'], 'holds no state_7.pt; the epochs there are: 1'),
+        (['--plan_freq', '3'], 'a plan of 2 transitions cannot be followed for 3 steps.\n  Pass --plan_freq 2'),
+        (['--device', 'tpu'], "there is no device 'tpu' here"),
+        (['--renderer', 'Rendererer'], "got 'Rendererer'"),
+        (['--horizn', '3'], 'unrecognized arguments: --horizn 3. Did you mean --horizon?'),
+        *[
+            ([f'--{name}', number], f'{name} must be at least 1, got {number}')
+            for name in (
+                'horizon',
+                'plan_freq',
+                'beam_width',
+                'n_expand',
+                'n_episodes',
+                'vis_freq',
+                'max_episode_steps',
+            )
+            for number in ('0', '-2')
+        ],
+        (['--max_context_transitions', '1'], 'Pass --max_context_transitions 2, or more.'),
+        (['--max_context_transitions', '0'], 'Pass --max_context_transitions 2, or more.'),
+        (['--k_act', '0'], 'k_act must be between 1 and the 11 tokens of a column, got 0'),
+        (['--k_obs', '12'], 'k_obs must be between 1 and the 11 tokens of a column, got 12'),
+        (['--cdf_act', '-0.5'], 'cdf_act must be from 0 to 1, got -0.5'),
+        (['--percentile', '50'], 'percentile must be from 0 to 1, got 50'),
+        (['--discount', '2'], 'discount must be from 0 to 1, got 2'),
+    ],
+    ids=lambda value: ' '.join(value) if isinstance(value, list) else '',
+)
 def test_settings_that_cannot_plan_are_refused(logbase, capfd, flags, message):
     given = ['--dataset', 'tiny', '--logbase', logbase, *TINY_PLAN, '--prefix', 'plans/no/', *flags]
     assert message in refused(capfd, logbase, 'plan', *given)
@@ -351,15 +499,21 @@ def break_the_source(folder):
     (folder / 'source.json').write_text('{}')
 
 
-@pytest.mark.parametrize(('spoil', 'message'), [
-    (forget_the_weights, 'holds no state_*.pt.\n  Train one'),
-    (cut_the_weights, 'state_1.pt cannot be read as weights'),
-    (exchange_the_recipe, 'state_1.pt does not fit the model that model_config.json beside it describes'),
-    (break_the_recipe, 'model_config.json is not valid JSON'),
-    (lambda folder: (folder / 'discretizer.npz').unlink(), "discretizer.npz or source.json, and they cannot be made"),
-    (lambda folder: (folder / 'source.json').unlink(), "unknown dataset 'tiny'"),
-    (break_the_source, 'source.json says nothing of data_source, environment, mean_return, physics'),
-])
+@pytest.mark.parametrize(
+    ('spoil', 'message'),
+    [
+        (forget_the_weights, 'holds no state_*.pt.\n  Train one'),
+        (cut_the_weights, 'state_1.pt cannot be read as weights'),
+        (exchange_the_recipe, 'state_1.pt does not fit the model that model_config.json beside it describes'),
+        (break_the_recipe, 'model_config.json is not valid JSON'),
+        (
+            lambda folder: (folder / 'discretizer.npz').unlink(),
+            'discretizer.npz or source.json, and they cannot be made',
+        ),
+        (lambda folder: (folder / 'source.json').unlink(), "unknown dataset 'tiny'"),
+        (break_the_source, 'source.json says nothing of data_source, environment, mean_return, physics'),
+    ],
+)
 def test_a_run_that_is_not_whole_is_refused(logbase, tmp_path, capfd, spoil, message):
     shutil.copytree(logbase / 'tiny/gpt/azure', tmp_path / 'tiny/gpt/azure')
     spoil(tmp_path / 'tiny/gpt/azure')
@@ -368,10 +522,21 @@ def test_a_run_that_is_not_whole_is_refused(logbase, tmp_path, capfd, spoil, mes
 
 def test_a_plan_is_ranked_by_the_models_own_discount(recording, tmp_path, monkeypatch):
     seen = []
-    monkeypatch.setattr(agent, 'search', lambda *args, **options: (seen.append(args[3].discount),
-                                                                   search(*args, **options))[1])
-    start('train', '--dataset', 'tiny', '--dataset_path', recording, '--logbase', tmp_path, *TINY_MODEL,
-          '--discount', '0.9')
+    monkeypatch.setattr(
+        agent, 'search', lambda *args, **options: (seen.append(args[3].discount), search(*args, **options))[1]
+    )
+    start(
+        'train',
+        '--dataset',
+        'tiny',
+        '--dataset_path',
+        recording,
+        '--logbase',
+        tmp_path,
+        *TINY_MODEL,
+        '--discount',
+        '0.9',
+    )
     for flags in ((), ('--discount', '0.5')):
         start('plan', '--dataset', 'tiny', '--logbase', tmp_path, *TINY_PLAN, '--prefix', f'plans/{len(seen)}/', *flags)
     assert set(seen) == {0.9, 0.5}
@@ -380,20 +545,39 @@ def test_a_plan_is_ranked_by_the_models_own_discount(recording, tmp_path, monkey
 
 def test_a_context_longer_than_the_block_is_said_once_and_planned_with(logbase, caplog):
     with caplog.at_level('INFO'):
-        start('plan', '--dataset', 'tiny', '--logbase', logbase, *TINY_PLAN, '--prefix', 'plans/long/',
-              '--max_context_transitions', '99')
+        start(
+            'plan',
+            '--dataset',
+            'tiny',
+            '--logbase',
+            logbase,
+            *TINY_PLAN,
+            '--prefix',
+            'plans/long/',
+            '--max_context_transitions',
+            '99',
+        )
     assert caplog.text.count('a context of 99 transitions does not fit the block of the model: planning with 3') == 1
     start('plan', '--dataset', 'tiny', '--logbase', logbase, *TINY_PLAN, '--prefix', 'plans/short/')
-    long, short = (json.loads((logbase / f'tiny/plans/{name}/freq1_H2_beam4/0/rollout.json').read_text())
-                   for name in ('long', 'short'))
-    assert long.pop('identity') != short.pop('identity')    # of other settings
+    long, short = (
+        json.loads((logbase / f'tiny/plans/{name}/freq1_H2_beam4/0/rollout.json').read_text())
+        for name in ('long', 'short')
+    )
+    assert long.pop('identity') != short.pop('identity')  # of other settings
     assert long == short
 
 
-@pytest.mark.parametrize(('flags', 'expected'), [
-    ([], False), (['--restart'], True), (['--restart', 'True'], True), (['--restart', 'False'], False),
-    (['--restart', '--seed', '1'], True), (['--tensorboard'], True),
-])
+@pytest.mark.parametrize(
+    ('flags', 'expected'),
+    [
+        ([], False),
+        (['--restart'], True),
+        (['--restart', 'True'], True),
+        (['--restart', 'False'], False),
+        (['--restart', '--seed', '1'], True),
+        (['--tensorboard'], True),
+    ],
+)
 def test_booleans_are_bare_flags_or_take_a_value(flags, expected):
     args = train.Parser().parse_args('train', ['--dataset', 'tiny', *flags])
     assert (args.tensorboard if '--tensorboard' in flags else args.restart) is expected
@@ -401,17 +585,43 @@ def test_booleans_are_bare_flags_or_take_a_value(flags, expected):
 
 def test_the_schedule_over_the_run_ends_at_a_tenth(recording, tmp_path):
     for schedule, last in (('run', 0.1), ('reference', 1.0)):
-        start('train', '--dataset', 'tiny', '--dataset_path', recording, '--logbase', tmp_path, *TINY_MODEL,
-              '--n_epochs', '4', '--lr_schedule', schedule, '--exp_name', schedule)
+        start(
+            'train',
+            '--dataset',
+            'tiny',
+            '--dataset_path',
+            recording,
+            '--logbase',
+            tmp_path,
+            *TINY_MODEL,
+            '--n_epochs',
+            '4',
+            '--lr_schedule',
+            schedule,
+            '--exp_name',
+            schedule,
+        )
         rows = (tmp_path / 'tiny' / schedule / 'metrics.jsonl').read_text().splitlines()
         rates = [json.loads(row)['learning_rate'] for row in rows]
         assert rates[-1] == pytest.approx(last * 6e-4, rel=0.2)
 
 
-@pytest.mark.parametrize(('flag', 'value'), [('beam_width', 10 ** 20), ('n_episodes', 10 ** 12), ('n_expand', 10 ** 9)])
+@pytest.mark.parametrize(('flag', 'value'), [('beam_width', 10**20), ('n_episodes', 10**12), ('n_expand', 10**9)])
 def test_a_plan_too_large_for_the_memory_is_refused_by_name(logbase, capfd, flag, value):
-    message = refused(capfd, logbase, 'plan', '--dataset', 'tiny', '--logbase', logbase, *TINY_PLAN, '--prefix',
-                      'plans/no/', f'--{flag}', value)
+    message = refused(
+        capfd,
+        logbase,
+        'plan',
+        '--dataset',
+        'tiny',
+        '--logbase',
+        logbase,
+        *TINY_PLAN,
+        '--prefix',
+        'plans/no/',
+        f'--{flag}',
+        value,
+    )
     assert f'a plan with {flag} = {value} takes about' in message
     assert f'Pass a smaller --{flag}.' in message
     assert not (logbase / 'tiny/plans/no').exists()

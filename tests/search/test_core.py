@@ -1,4 +1,5 @@
 """Whole plans and searches against the reference's, and the cached planner against the uncached one."""
+
 import numpy as np
 import pytest
 import torch
@@ -30,7 +31,7 @@ class StoredUniforms:
         if ((probs > 0).sum(dim=-1) == 1).all():
             return probs.argmax(dim=-1, keepdim=True)
         self.used += len(probs)
-        return inverse_cdf(probs, self.uniforms[self.used - len(probs):self.used])
+        return inverse_cdf(probs, self.uniforms[self.used - len(probs) : self.used])
 
 
 @pytest.mark.parametrize('cached', [True, False], ids=['cached', 'uncached'])
@@ -38,8 +39,17 @@ class StoredUniforms:
 def test_plans_are_the_references_token_by_token(reference, case, cached):
     arrays, model, value_fn = reference
     draw = StoredUniforms(arrays['uniforms'])
-    plan = beam_plan(model, value_fn, torch.tensor(arrays[f'plan{case}_prefix']), observation_dim=3, action_dim=2,
-                     verbose=False, draw=draw, cached=cached, **arrays['cases'][case])
+    plan = beam_plan(
+        model,
+        value_fn,
+        torch.tensor(arrays[f'plan{case}_prefix']),
+        observation_dim=3,
+        action_dim=2,
+        verbose=False,
+        draw=draw,
+        cached=cached,
+        **arrays['cases'][case],
+    )
     np.testing.assert_array_equal(plan, arrays[f'plan{case}_sequence'])
     assert draw.used == arrays[f'plan{case}_uniforms_used']
 
@@ -48,8 +58,9 @@ def test_plans_are_the_references_token_by_token(reference, case, cached):
 @pytest.mark.parametrize('case', [1, 2])
 def test_searches_are_the_references(reference, case, cached):
     arrays, model, _ = reference
-    sequence, logp = beam_search(model, torch.tensor(arrays['beam_prefix']), cached=cached,
-                                 **arrays['beam_args'][case - 1])
+    sequence, logp = beam_search(
+        model, torch.tensor(arrays['beam_prefix']), cached=cached, **arrays['beam_args'][case - 1]
+    )
     np.testing.assert_array_equal(sequence, arrays[f'beam{case}'])
     np.testing.assert_allclose(logp, arrays[f'beam{case}_logp'], atol=1e-4)
 
@@ -63,10 +74,20 @@ def random_setting(seed):
     n_head = int(rng.integers(1, 4))
     vocab_size = int(rng.integers(2, 9))
     config = {
-        'vocab_size': vocab_size, 'block_size': block_transitions * dim - int(rng.integers(0, 2)),
-        'n_layer': int(rng.integers(1, 4)), 'n_head': n_head, 'n_embd': 4 * n_head, 'observation_dim': observation_dim,
-        'action_dim': action_dim, 'transition_dim': dim, 'action_weight': 1, 'reward_weight': 1, 'value_weight': 1,
-        'embd_pdrop': 0.1, 'resid_pdrop': 0.1, 'attn_pdrop': 0.1,
+        'vocab_size': vocab_size,
+        'block_size': block_transitions * dim - int(rng.integers(0, 2)),
+        'n_layer': int(rng.integers(1, 4)),
+        'n_head': n_head,
+        'n_embd': 4 * n_head,
+        'observation_dim': observation_dim,
+        'action_dim': action_dim,
+        'transition_dim': dim,
+        'action_weight': 1,
+        'reward_weight': 1,
+        'value_weight': 1,
+        'embd_pdrop': 0.1,
+        'resid_pdrop': 0.1,
+        'attn_pdrop': 0.1,
     }
     torch.manual_seed(seed)
     is_goal_conditioned = bool(rng.integers(0, 2))
@@ -77,15 +98,21 @@ def random_setting(seed):
     k = (None, 1, 2, vocab_size, vocab_size + 1)
     cdf = (None, 0.2, 0.6)
     plan = {
-        'n_steps': int(rng.integers(1, 2 * block_transitions)), 'beam_width': int(rng.integers(1, 6)),
-        'n_expand': int(rng.integers(1, 4)), 'observation_dim': observation_dim, 'action_dim': action_dim,
-        'discount': 0.95, 'max_context_transitions': context[rng.integers(len(context))],
+        'n_steps': int(rng.integers(1, 2 * block_transitions)),
+        'beam_width': int(rng.integers(1, 6)),
+        'n_expand': int(rng.integers(1, 4)),
+        'observation_dim': observation_dim,
+        'action_dim': action_dim,
+        'discount': 0.95,
+        'max_context_transitions': context[rng.integers(len(context))],
         **{name: k[rng.integers(len(k))] for name in ('k_obs', 'k_act', 'k_rew')},
         **{name: cdf[rng.integers(len(cdf))] for name in ('cdf_obs', 'cdf_act', 'cdf_rew')},
         'temperature': float(rng.choice([1.0, 0.3, 2.0])),
     }
-    prefixes = [torch.tensor(rng.integers(0, vocab_size + 1, int(n) * dim + observation_dim))
-                for n in rng.integers(0, block_transitions + 3, int(rng.integers(1, 4)))]
+    prefixes = [
+        torch.tensor(rng.integers(0, vocab_size + 1, int(n) * dim + observation_dim))
+        for n in rng.integers(0, block_transitions + 3, int(rng.integers(1, 4)))
+    ]
     goal = torch.tensor(rng.integers(0, vocab_size, (len(prefixes), observation_dim))) if is_goal_conditioned else None
     edges = np.sort(rng.normal(size=(vocab_size + 1, dim)), axis=0)
     discretizer = QuantileDiscretizer.from_thresholds(edges)
@@ -100,8 +127,16 @@ def generators(n, seed=0):
 def test_the_cached_planner_is_exact(seed):
     model, value_fn, prefixes, goal, plan = random_setting(seed)
     fast, slow = (
-        beam_plan(model, value_fn, prefixes, verbose=False, goal=goal, generator=generators(len(prefixes)),
-                  cached=cached, **plan)
+        beam_plan(
+            model,
+            value_fn,
+            prefixes,
+            verbose=False,
+            goal=goal,
+            generator=generators(len(prefixes)),
+            cached=cached,
+            **plan,
+        )
         for cached in (True, False)
     )
     assert torch.equal(fast, slow)
@@ -111,11 +146,26 @@ def test_the_cached_planner_is_exact(seed):
 @pytest.mark.parametrize('seed', range(20))
 def test_an_episode_plans_in_company_as_it_does_alone(seed, n_threads):
     model, value_fn, prefixes, goal, plan = random_setting(seed)
-    together = beam_plan(model, value_fn, prefixes, verbose=False, goal=goal, generator=generators(len(prefixes)),
-                         n_threads=n_threads, **plan)
+    together = beam_plan(
+        model,
+        value_fn,
+        prefixes,
+        verbose=False,
+        goal=goal,
+        generator=generators(len(prefixes)),
+        n_threads=n_threads,
+        **plan,
+    )
     for i, prefix in enumerate(prefixes):
-        alone = beam_plan(model, value_fn, prefix[None], verbose=False, goal=None if goal is None else goal[[i]],
-                          generator=generators(1, seed=i), **plan)
+        alone = beam_plan(
+            model,
+            value_fn,
+            prefix[None],
+            verbose=False,
+            goal=None if goal is None else goal[[i]],
+            generator=generators(1, seed=i),
+            **plan,
+        )
         assert torch.equal(alone, together[i])
 
 
@@ -123,16 +173,40 @@ def test_a_low_temperature_draws_the_likeliest_actions(reference):
     _, model, value_fn = reference
     x, plan = torch.tensor([[1, 2, 3]]), dict(n_steps=1, beam_width=8, n_expand=1, observation_dim=3, action_dim=2)
     likeliest = beam_plan(model, value_fn, x, verbose=False, k_act=1, **plan)
-    cold, warm = (beam_plan(model, value_fn, x, verbose=False, generator=torch.Generator().manual_seed(3),
-                            temperature=temperature, **plan) for temperature in (1e-3, 1.0))
+    cold, warm = (
+        beam_plan(
+            model,
+            value_fn,
+            x,
+            verbose=False,
+            generator=torch.Generator().manual_seed(3),
+            temperature=temperature,
+            **plan,
+        )
+        for temperature in (1e-3, 1.0)
+    )
     assert torch.equal(cold, likeliest)
     assert not torch.equal(warm, likeliest)
 
 
 def test_a_context_longer_than_the_block_is_the_block(reference):
     arrays, model, value_fn = reference
-    plans = [beam_plan(model, value_fn, torch.tensor(arrays['plan4_prefix']), 3, 4, 2, 3, 2, verbose=False,
-                       max_context_transitions=n, generator=torch.Generator().manual_seed(0)) for n in (None, 6, 99)]
+    plans = [
+        beam_plan(
+            model,
+            value_fn,
+            torch.tensor(arrays['plan4_prefix']),
+            3,
+            4,
+            2,
+            3,
+            2,
+            verbose=False,
+            max_context_transitions=n,
+            generator=torch.Generator().manual_seed(0),
+        )
+        for n in (None, 6, 99)
+    ]
     assert torch.equal(plans[0], plans[1])
     assert torch.equal(plans[0], plans[2])
 
@@ -141,9 +215,10 @@ def test_a_context_longer_than_the_block_is_the_block(reference):
 def test_plans_come_back_in_the_order_of_their_prefixes(reference, n_threads):
     _, model, value_fn = reference
     prefixes = [torch.full((n,), i) for i, n in enumerate([10, 3, 17, 10, 3])]  # one transition, none, two, one, none
-    plans = beam_plan(model, value_fn, prefixes, 2, 4, 2, 3, 2, verbose=False, generator=generators(5),
-                      n_threads=n_threads)
-    assert plans[:, 0, :3].tolist() == [[i] * 3 for i in range(5)]              # a plan begins with what is seen now
+    plans = beam_plan(
+        model, value_fn, prefixes, 2, 4, 2, 3, 2, verbose=False, generator=generators(5), n_threads=n_threads
+    )
+    assert plans[:, 0, :3].tolist() == [[i] * 3 for i in range(5)]  # a plan begins with what is seen now
 
 
 def test_what_the_model_no_longer_sees_costs_nothing(reference):
@@ -156,7 +231,7 @@ def test_what_the_model_no_longer_sees_costs_nothing(reference):
 
     prefixes = [torch.zeros(n * 7 + 3, dtype=torch.long) for n in (500, 900)]
     beam_plan(model, value_fn, prefixes, 2, 4, 2, 3, 2, verbose=False, generator=generators(2), graphs=graphs)
-    assert shapes == [[2, 4 * 7 + 3]]       # as much as fits the block of 34, and both in one batch
+    assert shapes == [[2, 4 * 7 + 3]]  # as much as fits the block of 34, and both in one batch
 
 
 @pytest.mark.parametrize('seed', range(40))
@@ -164,8 +239,10 @@ def test_cached_searches_and_samples_are_exact(seed):
     model, _, prefixes, goal, plan = random_setting(seed)
     prefix, goal = prefixes[0][None], None if goal is None else goal[:1]
     n_steps = 3 * model.transition_dim
-    found = [beam_search(model, prefix, n_steps, plan['beam_width'], goal, cached=cached, topk=plan['k_obs'])
-             for cached in (True, False)]
+    found = [
+        beam_search(model, prefix, n_steps, plan['beam_width'], goal, cached=cached, topk=plan['k_obs'])
+        for cached in (True, False)
+    ]
     assert torch.equal(found[0][0], found[1][0])
     torch.testing.assert_close(found[0][1], found[1][1])
 
@@ -175,48 +252,75 @@ def test_cached_searches_and_samples_are_exact(seed):
     x, kwargs = sampled, {} if goal is None else {'goal': goals}
     with torch.no_grad():
         for n in range(n_steps):
-            logp = get_logp(model, x[:, :rows.shape[1] + n], **kwargs)
+            logp = get_logp(model, x[:, : rows.shape[1] + n], **kwargs)
             torch.testing.assert_close(probs[:, n], logp.exp())
 
 
 def test_equal_seeds_give_equal_plans_and_others_do_not(reference):
     arrays, model, value_fn = reference
-    plans = [beam_plan(model, value_fn, torch.tensor(arrays['plan1_prefix']), 4, 8, 2, 3, 2, verbose=False,
-                       generator=generators(1, seed)[0]) for seed in (0, 0, 1)]
+    plans = [
+        beam_plan(
+            model,
+            value_fn,
+            torch.tensor(arrays['plan1_prefix']),
+            4,
+            8,
+            2,
+            3,
+            2,
+            verbose=False,
+            generator=generators(1, seed)[0],
+        )
+        for seed in (0, 0, 1)
+    ]
     assert torch.equal(plans[0], plans[1])
     assert not torch.equal(plans[0], plans[2])
 
 
-@pytest.mark.parametrize(('changes', 'message'), [
-    ({'n_steps': 0}, 'horizon must be at least 1, got 0'),
-    ({'beam_width': -1}, 'beam_width must be at least 1, got -1'),
-    ({'n_expand': 0}, 'n_expand must be at least 1'),
-    ({'k_act': 0}, 'k_act must be between 1 and the 13 tokens of a column, got 0'),
-    ({'k_obs': 14}, 'k_obs must be between 1 and the 13 tokens of a column, got 14'),
-    ({'max_context_transitions': 1}, 'does not hold the transition of 7'),
-    ({'max_context_transitions': 0}, r'max_context_transitions must be at least 1, got 0.\n.*transitions 2'),
-    ({'x': []}, 'there is no prefix to plan from'),
-    ({'generator': generators(2)}, '2 generators for 1 prefixes'),
-    ({'observation_dim': 4}, 'this plan has 8 numbers, one of the model 7'),
-    ({'x': torch.zeros(1, 4, dtype=torch.long)}, r'must end after an observation.* has shape \[4\]'),
-])
+@pytest.mark.parametrize(
+    ('changes', 'message'),
+    [
+        ({'n_steps': 0}, 'horizon must be at least 1, got 0'),
+        ({'beam_width': -1}, 'beam_width must be at least 1, got -1'),
+        ({'n_expand': 0}, 'n_expand must be at least 1'),
+        ({'k_act': 0}, 'k_act must be between 1 and the 13 tokens of a column, got 0'),
+        ({'k_obs': 14}, 'k_obs must be between 1 and the 13 tokens of a column, got 14'),
+        ({'max_context_transitions': 1}, 'does not hold the transition of 7'),
+        ({'max_context_transitions': 0}, r'max_context_transitions must be at least 1, got 0.\n.*transitions 2'),
+        ({'x': []}, 'there is no prefix to plan from'),
+        ({'generator': generators(2)}, '2 generators for 1 prefixes'),
+        ({'observation_dim': 4}, 'this plan has 8 numbers, one of the model 7'),
+        ({'x': torch.zeros(1, 4, dtype=torch.long)}, r'must end after an observation.* has shape \[4\]'),
+    ],
+)
 def test_a_plan_that_cannot_be_made_is_refused_before_any_work(reference, changes, message):
     _, model, value_fn = reference
-    plan = {'x': torch.zeros(1, 3, dtype=torch.long), 'n_steps': 3, 'beam_width': 2, 'n_expand': 2,
-            'observation_dim': 3, 'action_dim': 2, 'verbose': False, **changes}
+    plan = {
+        'x': torch.zeros(1, 3, dtype=torch.long),
+        'n_steps': 3,
+        'beam_width': 2,
+        'n_expand': 2,
+        'observation_dim': 3,
+        'action_dim': 2,
+        'verbose': False,
+        **changes,
+    }
     with pytest.raises(InputError, match=message):
         beam_plan(model, value_fn, **plan)
 
 
-@pytest.mark.parametrize(('changes', 'message'), [
-    ({'n': 0}, 'at least 1 step, got 0'),
-    ({'n': -2}, 'at least 1 step, got -2'),
-    ({'topk': 0}, 'topk must be between 1 and the 13 tokens of a column, got 0'),
-    ({'topk': 14}, 'topk must be between 1 and the 13 tokens of a column, got 14'),
-    ({'max_block': 6}, 'max_block must hold a transition of 7 tokens, got 6'),
-    ({'crop_increment': 3}, 'a crop takes whole transitions of 7 tokens, not 3'),
-    ({'x': torch.zeros(1, 0, dtype=torch.long)}, 'no token to go on from'),
-])
+@pytest.mark.parametrize(
+    ('changes', 'message'),
+    [
+        ({'n': 0}, 'at least 1 step, got 0'),
+        ({'n': -2}, 'at least 1 step, got -2'),
+        ({'topk': 0}, 'topk must be between 1 and the 13 tokens of a column, got 0'),
+        ({'topk': 14}, 'topk must be between 1 and the 13 tokens of a column, got 14'),
+        ({'max_block': 6}, 'max_block must hold a transition of 7 tokens, got 6'),
+        ({'crop_increment': 3}, 'a crop takes whole transitions of 7 tokens, not 3'),
+        ({'x': torch.zeros(1, 0, dtype=torch.long)}, 'no token to go on from'),
+    ],
+)
 @pytest.mark.parametrize('go_on', [beam_search, sample_n])
 def test_a_search_that_cannot_be_made_is_refused_before_any_work(reference, go_on, changes, message):
     _, model, _ = reference
@@ -228,24 +332,60 @@ def test_a_search_that_cannot_be_made_is_refused_before_any_work(reference, go_o
 @pytest.mark.parametrize('percentile', ['mean', 0.9])
 def test_nothing_in_a_plan_waits_for_the_host(percentile):
     config = {
-        'vocab_size': 10, 'block_size': 34, 'n_layer': 2, 'n_head': 2, 'n_embd': 8, 'observation_dim': 3,
-        'action_dim': 2, 'transition_dim': 7, 'action_weight': 1, 'reward_weight': 1, 'value_weight': 1,
-        'embd_pdrop': 0.1, 'resid_pdrop': 0.1, 'attn_pdrop': 0.1,
+        'vocab_size': 10,
+        'block_size': 34,
+        'n_layer': 2,
+        'n_head': 2,
+        'n_embd': 8,
+        'observation_dim': 3,
+        'action_dim': 2,
+        'transition_dim': 7,
+        'action_weight': 1,
+        'reward_weight': 1,
+        'value_weight': 1,
+        'embd_pdrop': 0.1,
+        'resid_pdrop': 0.1,
+        'attn_pdrop': 0.1,
     }
     nowhere = torch.device('meta')  # shapes without numbers: looking at one is an error
     discretizer = QuantileDiscretizer.from_thresholds(np.sort(np.random.default_rng(0).normal(size=(11, 7)), axis=0))
-    plans = beam_plan(make_gpt(config).to(nowhere), lambda probs: discretizer.value_fn(probs, percentile),
-                      torch.zeros(2, 5 * 7 + 3, dtype=torch.long, device=nowhere), 6, 4, 2, 3, 2, k_obs=1, k_act=3,
-                      cdf_act=0.6, max_context_transitions=3, verbose=False)
+    plans = beam_plan(
+        make_gpt(config).to(nowhere),
+        lambda probs: discretizer.value_fn(probs, percentile),
+        torch.zeros(2, 5 * 7 + 3, dtype=torch.long, device=nowhere),
+        6,
+        4,
+        2,
+        3,
+        2,
+        k_obs=1,
+        k_act=3,
+        cdf_act=0.6,
+        max_context_transitions=3,
+        verbose=False,
+    )
     assert (plans.shape, plans.device) == ((2, 6, 7), nowhere)
 
 
 @pytest.mark.parametrize('seed', range(3))
 def test_a_way_to_a_goal_is_the_likeliest_continuation(seed):
     rng = torch.Generator().manual_seed(seed)
-    config = dict(vocab_size=7, block_size=23, n_layer=2, n_head=2, n_embd=16, observation_dim=3, action_dim=2,
-                  transition_dim=7, action_weight=1, reward_weight=1, value_weight=1, embd_pdrop=0, resid_pdrop=0,
-                  attn_pdrop=0)
+    config = dict(
+        vocab_size=7,
+        block_size=23,
+        n_layer=2,
+        n_head=2,
+        n_embd=16,
+        observation_dim=3,
+        action_dim=2,
+        transition_dim=7,
+        action_weight=1,
+        reward_weight=1,
+        value_weight=1,
+        embd_pdrop=0,
+        resid_pdrop=0,
+        attn_pdrop=0,
+    )
     torch.manual_seed(seed)
     model = make_gpt(config, kind=ConditionalGPT, dtype=torch.double)
     for parameter in model.parameters():

@@ -1,4 +1,5 @@
 """Plans that are played again against plans that are made."""
+
 import pytest
 import torch
 
@@ -12,8 +13,16 @@ def test_where_plans_cannot_be_recorded_they_are_made(seed):
     model, value_fn, prefixes, goal, plan = random_setting(seed)
     graphs = Graphs()
     expected, *played = (
-        beam_plan(model, value_fn, prefixes, verbose=False, goal=goal, generator=generators(len(prefixes)),
-                  graphs=graphs, **plan)
+        beam_plan(
+            model,
+            value_fn,
+            prefixes,
+            verbose=False,
+            goal=goal,
+            generator=generators(len(prefixes)),
+            graphs=graphs,
+            **plan,
+        )
         for graphs in (None, graphs, graphs)
     )
     assert all(torch.equal(plan, expected) for plan in played)
@@ -28,8 +37,16 @@ def test_a_recorded_plan_is_the_plan_with_other_numbers_too(seed):
     for shift in range(3):
         moved = [(prefix.cuda() + shift) % model.vocab_size for prefix in prefixes]
         played, expected = (
-            beam_plan(model, value_fn, moved, verbose=False, goal=goal, graphs=graphs,
-                      generator=[torch.Generator('cuda').manual_seed(shift + i) for i in range(len(moved))], **plan)
+            beam_plan(
+                model,
+                value_fn,
+                moved,
+                verbose=False,
+                goal=goal,
+                graphs=graphs,
+                generator=[torch.Generator('cuda').manual_seed(shift + i) for i in range(len(moved))],
+                **plan,
+            )
             for graphs in (graphs, None)
         )
         assert torch.equal(played, expected)

@@ -1,4 +1,5 @@
 """Filters, orders and draws against the reference's numbers and the distributions they draw from."""
+
 import numpy as np
 import pytest
 import torch
@@ -34,7 +35,9 @@ def model():
 def random_logits(n_rows=50, n_tokens=9, seed=0):
     return 2 * torch.randn(n_rows, n_tokens, generator=torch.Generator().manual_seed(seed), dtype=torch.double)
 
+
 # --------------------------------- filters --------------------------------- #
+
 
 def test_the_likeliest_tokens_are_the_references(reference):
     np.testing.assert_allclose(top_k_logits(torch.tensor(reference['logits']), 3), reference['top3'], atol=1e-5)
@@ -43,7 +46,7 @@ def test_the_likeliest_tokens_are_the_references(reference):
 @pytest.mark.parametrize(('threshold', 'name'), [(0.6, 'cdf_0_6'), (0.95, 'cdf_0_95')])
 def test_the_unlikely_tokens_are_the_references(reference, threshold, name):
     found = filter_cdf(torch.tensor(reference['logits']), threshold).numpy()
-    expected = np.where(reference[name] == -1000, -np.inf, reference[name])     # where ours removes, it writes -1000
+    expected = np.where(reference[name] == -1000, -np.inf, reference[name])  # where ours removes, it writes -1000
     np.testing.assert_allclose(found, expected, atol=1e-5)
     assert np.isneginf(found).any()
 
@@ -104,12 +107,14 @@ def test_a_filter_never_takes_the_likeliest(threshold):
 
 def test_filters_follow_one_another_after_the_temperature():
     logits = random_logits()
-    expected = top_k_logits(filter_cdf(logits / 0.5, 0.3), 4)     # the reference's order, which matters
+    expected = top_k_logits(filter_cdf(logits / 0.5, 0.3), 4)  # the reference's order, which matters
     assert not torch.equal(filter_cdf(top_k_logits(logits / 0.5, 4), 0.3), expected)
     assert torch.equal(filtered(logits, temperature=0.5, topk=4, cdf=0.3), expected)
     assert torch.equal(filtered(logits), logits)
 
+
 # ---------------------------------- order ---------------------------------- #
+
 
 def test_a_matrix_is_sorted_as_the_reference_sorts_it(reference):
     values, rows, columns = sort_2d(torch.tensor(reference['logits']))
@@ -125,7 +130,9 @@ def test_what_is_level_stays_in_order():
     _, rows, columns = sort_2d(torch.zeros(64, 100))
     assert torch.equal(rows * 100 + columns, torch.arange(6400))
 
+
 # ---------------------------------- draws ---------------------------------- #
+
 
 def test_a_number_falls_on_the_first_token_that_reaches_it():
     probs = torch.tensor([[0.25, 0, 0.5, 0.25]], dtype=torch.double).repeat(6, 1)
@@ -134,7 +141,7 @@ def test_a_number_falls_on_the_first_token_that_reaches_it():
 
 
 def test_no_number_draws_a_token_that_cannot_be():
-    uniforms = torch.tensor([0, 1e-320, 0.3, 0.7, 1 - 2 ** -53], dtype=torch.double)
+    uniforms = torch.tensor([0, 1e-320, 0.3, 0.7, 1 - 2**-53], dtype=torch.double)
     probs = torch.tensor([[0, 0, 0.3, 0, 0.7, 0]]).repeat(len(uniforms), 1)
     assert set(inverse_cdf(probs, uniforms)[:, 0].tolist()) == {2, 4}
 
@@ -148,8 +155,10 @@ def test_distributions_need_not_sum_to_one():
 def test_each_generator_draws_as_it_would_alone():
     probs = random_logits(6).softmax(dim=-1)
     together = draws_from([torch.Generator().manual_seed(seed) for seed in (1, 2, 3)])(probs)
-    alone = [draws_from([torch.Generator().manual_seed(seed)])(part)
-             for seed, part in zip((1, 2, 3), probs.split(2), strict=True)]
+    alone = [
+        draws_from([torch.Generator().manual_seed(seed)])(part)
+        for seed, part in zip((1, 2, 3), probs.split(2), strict=True)
+    ]
     assert torch.equal(together, torch.cat(alone))
 
 
@@ -164,8 +173,9 @@ def test_one_likeliest_token_needs_no_draw():
     torch.testing.assert_close(probs, (logits / 2).softmax(dim=-1))
 
 
-@pytest.mark.parametrize('how', [{}, {'temperature': 2.0}, {'topk': 3}, {'cdf': 0.4},
-                                 {'temperature': 0.5, 'topk': 4, 'cdf': 0.2}], ids=str)
+@pytest.mark.parametrize(
+    'how', [{}, {'temperature': 2.0}, {'topk': 3}, {'cdf': 0.4}, {'temperature': 0.5, 'topk': 4, 'cdf': 0.2}], ids=str
+)
 @torch.no_grad()
 def test_draws_come_as_often_as_they_are_likely(model, how):
     n_draws = 20_000
@@ -179,7 +189,7 @@ def test_draws_come_as_often_as_they_are_likely(model, how):
     draw = draws_from([torch.Generator().manual_seed(0)])
     drawn = choose(logits.repeat(n_draws, 1), draw, **how)[0]
     frequencies = torch.bincount(drawn[:, 0], minlength=len(expected)) / n_draws
-    torch.testing.assert_close(frequencies, expected, rtol=0, atol=4 * 0.5 * n_draws ** -0.5)
+    torch.testing.assert_close(frequencies, expected, rtol=0, atol=4 * 0.5 * n_draws**-0.5)
     assert (frequencies[expected == 0] == 0).all()
 
 

@@ -1,4 +1,5 @@
 """Growing sequences: those that read every token once against those that read all again."""
+
 import numpy as np
 import pytest
 import torch
@@ -15,11 +16,26 @@ BLOCK = 4 * DIM - 1
 def wild(kind):
     """A model in which every token matters."""
     torch.manual_seed(0)
-    model = make_gpt({
-        'vocab_size': N, 'block_size': BLOCK, 'n_layer': 2, 'n_head': 2, 'n_embd': 8,
-        'observation_dim': OBSERVATION_DIM, 'action_dim': ACTION_DIM, 'transition_dim': DIM, 'action_weight': 1,
-        'reward_weight': 1, 'value_weight': 1, 'embd_pdrop': 0.1, 'resid_pdrop': 0.1, 'attn_pdrop': 0.1,
-    }, dtype=torch.float64, kind=kind)
+    model = make_gpt(
+        {
+            'vocab_size': N,
+            'block_size': BLOCK,
+            'n_layer': 2,
+            'n_head': 2,
+            'n_embd': 8,
+            'observation_dim': OBSERVATION_DIM,
+            'action_dim': ACTION_DIM,
+            'transition_dim': DIM,
+            'action_weight': 1,
+            'reward_weight': 1,
+            'value_weight': 1,
+            'embd_pdrop': 0.1,
+            'resid_pdrop': 0.1,
+            'attn_pdrop': 0.1,
+        },
+        dtype=torch.float64,
+        kind=kind,
+    )
     for parameter in model.parameters():
         parameter.data.normal_(std=0.6)
     return model
@@ -29,9 +45,18 @@ def test_a_number_is_rounded_up():
     assert [round_to_multiple(n, 5) for n in (0, 1, 4, 5, 6, 10)] == [0, 5, 5, 5, 10, 10]
 
 
-@pytest.mark.parametrize(('n_tokens', 'limit', 'n_crop'), [
-    (0, 14, 0), (14, 14, 0), (15, 14, 5), (19, 14, 5), (20, 14, 10), (100, None, 0), (29, 14, 15),
-])
+@pytest.mark.parametrize(
+    ('n_tokens', 'limit', 'n_crop'),
+    [
+        (0, 14, 0),
+        (14, 14, 0),
+        (15, 14, 5),
+        (19, 14, 5),
+        (20, 14, 10),
+        (100, None, 0),
+        (29, 14, 15),
+    ],
+)
 def test_a_crop_is_whole_transitions_and_no_more_than_needed(n_tokens, limit, n_crop):
     assert crop_length(n_tokens, limit, DIM) == n_crop
 
@@ -50,9 +75,9 @@ def test_the_model_sees_what_the_crop_leaves():
     model = wild(GPT)
     x = torch.randint(0, N + 1, (2, 24), generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(forward(model, x), model(x[:, DIM:])[0])
-    torch.testing.assert_close(forward(model, x, max_block=14), model(x[:, 2 * DIM:])[0])
+    torch.testing.assert_close(forward(model, x, max_block=14), model(x[:, 2 * DIM :])[0])
     torch.testing.assert_close(forward(model, x, max_block=1000), model(x[:, DIM:])[0])
-    torch.testing.assert_close(forward(model, x, crop_increment=2 * DIM), model(x[:, 2 * DIM:])[0])
+    torch.testing.assert_close(forward(model, x, crop_increment=2 * DIM), model(x[:, 2 * DIM :])[0])
     with pytest.raises(ValueError, match='24 tokens do not fit the 19 that the model may see'):
         forward(model, x, allow_crop=False)
 

@@ -1,4 +1,5 @@
 """Contexts against the reference's, and the actions of a plan."""
+
 import numpy as np
 import pytest
 import torch
@@ -18,8 +19,7 @@ def contexts_of(arrays, discretizer, max_context_transitions):
     """The context before each of the six steps, and after the last."""
     contexts = [[]]
     for observation, action, reward in zip(arrays['observations'], arrays['actions'], arrays['rewards'], strict=True):
-        contexts.append(update_context(contexts[-1], discretizer, observation, action, reward,
-                                       max_context_transitions))
+        contexts.append(update_context(contexts[-1], discretizer, observation, action, reward, max_context_transitions))
     return contexts
 
 

@@ -1,4 +1,5 @@
 """Archives that climb out, link, lie or are cut off write nothing, and say which member or file it is."""
+
 import io
 import stat
 import tarfile
@@ -18,7 +19,7 @@ def zip_of(path, members, change=id):
     with zipfile.ZipFile(path, 'w') as archive:
         for name, content in members.items():
             info = zipfile.ZipInfo('x')
-            info.filename = name        # as it is given, which the constructor would tidy
+            info.filename = name  # as it is given, which the constructor would tidy
             change(info)
             archive.writestr(info, content)
     return path
@@ -78,9 +79,19 @@ def test_a_compressed_tar_is_one_too(tmp_path):
 
 
 @pytest.mark.parametrize('kind', MAKERS)
-@pytest.mark.parametrize('name', [
-    '../evil', 'a/../../evil', '/evil', '//evil', 'a/..', '..\\evil', 'C:/evil', 'C:evil',
-])
+@pytest.mark.parametrize(
+    'name',
+    [
+        '../evil',
+        'a/../../evil',
+        '/evil',
+        '//evil',
+        'a/..',
+        '..\\evil',
+        'C:/evil',
+        'C:evil',
+    ],
+)
 def test_a_member_that_climbs_out_is_named(tmp_path, kind, name):
     path = MAKERS[kind](tmp_path / 'x', {**GOOD, name: b'evil'})
     refused(path, tmp_path, 'would be written outside of its folder')

@@ -1,4 +1,5 @@
 """When a checkpoint is due, what a signal does, and what a restart deletes; whole runs are in test_resume.py."""
+
 import os
 import signal
 
@@ -37,7 +38,7 @@ def test_a_signal_presses_the_switch_for_as_long_as_it_is_watched(signum):
         os.kill(os.getpid(), signum)
         assert stop
         assert stop.signum == signum
-        os.kill(os.getpid(), signum)    # torchrun's echo of what the terminal sent
+        os.kill(os.getpid(), signum)  # torchrun's echo of what the terminal sent
     assert signal.getsignal(signum) == before
 
 

@@ -1,4 +1,5 @@
 """A recipe builds its object, comes back from its file as it was, and builds nothing a file may not name."""
+
 import json
 import pickle
 import subprocess
@@ -18,12 +19,14 @@ GPT = 'trajectory.models.transformers:GPT'
 @dataclass
 class Box:
     """Takes its settings one by one."""
+
     width: int = 1
     height: int = 2
 
 
 class Whole:
     """Takes the recipe whole."""
+
     takes_config = True
 
     def __init__(self, config, *args, **kwargs):
@@ -157,7 +160,7 @@ def test_a_pickle_of_something_else_is_not_a_recipe(tmp_path):
     with pytest.raises(InputError, match='holds a dict, not a recipe'):
         Config.load(path)
 
-    path.write_bytes(pickle.dumps(Config.__new__(Config)))      # without its two attributes
+    path.write_bytes(pickle.dumps(Config.__new__(Config)))  # without its two attributes
     with pytest.raises(InputError, match='holds a Config, not a recipe'):
         Config.load(path)
 

@@ -1,4 +1,5 @@
 """Downloads from a real server that breaks off, forgets, changes its file, or is not there."""
+
 import hashlib
 import random
 import socket
@@ -119,7 +120,9 @@ def test_only_web_addresses_are_fetched(tmp_path, url):
     with pytest.raises(InputError, match='no address that begins with https://, and no file here'):
         fetch(url, tmp_path)
 
+
 # ------------------------------- faults of servers ------------------------------- #
+
 
 def test_a_server_that_falls_silent_is_asked_again_for_the_rest(tmp_path):
     with serve(CONTENT, stalls=[1000, 60_000]) as server:
@@ -164,8 +167,11 @@ def test_the_next_address_is_asked_where_one_fails(tmp_path):
     with serve(CONTENT, errors=[404]) as first, serve(CONTENT, errors=[403]) as second:
         with pytest.raises(InputError) as raised:
             fetch([first.url, second.url], tmp_path / 'other')
-    assert str(raised.value) == (f'The archive cannot be had from {first.url}: 404 Not Found; nor from {second.url}: '
-                                 '403 Forbidden.\n  Name a copy.')
+    assert str(raised.value) == (
+        f'The archive cannot be had from {first.url}: 404 Not Found; nor from {second.url}: '
+        '403 Forbidden.\n  Name a copy.'
+    )
+
 
 # ------------------------------- wrong files ------------------------------- #
 
@@ -178,11 +184,14 @@ def test_a_file_with_the_right_size_and_checksum_is_kept(tmp_path):
         assert fetch(server, tmp_path, n_bytes=len(CONTENT), sha256=SHA256).read_bytes() == CONTENT
 
 
-@pytest.mark.parametrize(('served', 'message'), [
-    (FLIPPED, f'its sha256 is {hashlib.sha256(FLIPPED).hexdigest()}, expected {SHA256}'),
-    (b'<html>Please log in</html>', 'it has 26 bytes there, expected 100,000'),
-    (CONTENT + b'x', 'it has 100,001 bytes there, expected 100,000'),
-])
+@pytest.mark.parametrize(
+    ('served', 'message'),
+    [
+        (FLIPPED, f'its sha256 is {hashlib.sha256(FLIPPED).hexdigest()}, expected {SHA256}'),
+        (b'<html>Please log in</html>', 'it has 26 bytes there, expected 100,000'),
+        (CONTENT + b'x', 'it has 100,001 bytes there, expected 100,000'),
+    ],
+)
 def test_a_wrong_file_is_refused_and_not_kept(tmp_path, served, message):
     with serve(served) as server, pytest.raises(InputError) as raised:
         fetch(server, tmp_path, n_bytes=len(CONTENT), sha256=SHA256)
@@ -191,10 +200,13 @@ def test_a_wrong_file_is_refused_and_not_kept(tmp_path, served, message):
     assert server.asked == [None]
 
 
-@pytest.mark.parametrize(('served', 'message'), [
-    (CONTENT[:-1], 'it has 99,999 bytes, expected 100,000'),
-    (CONTENT * 90, r'it has [12]?,?\d{3},\d{3} bytes, expected 100,000'),    # of which one block was enough to see it
-])
+@pytest.mark.parametrize(
+    ('served', 'message'),
+    [
+        (CONTENT[:-1], 'it has 99,999 bytes, expected 100,000'),
+        (CONTENT * 90, r'it has [12]?,?\d{3},\d{3} bytes, expected 100,000'),  # of which one block was enough to see it
+    ],
+)
 def test_a_wrong_file_is_refused_of_a_server_that_names_no_size(tmp_path, served, message):
     with serve(served, measured=False) as server, pytest.raises(InputError, match=message):
         fetch(server, tmp_path, n_bytes=len(CONTENT), sha256=SHA256)
@@ -205,7 +217,7 @@ def test_a_file_whose_pieces_do_not_fit_is_fetched_anew(tmp_path):
     with serve(FLIPPED, cuts=[1000] * 20) as server:
         with pytest.raises(InputError):
             fetch(server, tmp_path, sha256=SHA256)
-        server.content = CONTENT        # under the same ETag
+        server.content = CONTENT  # under the same ETag
         server.cuts.clear()
         assert fetch(server, tmp_path, sha256=SHA256).read_bytes() == CONTENT
     assert server.asked[-2:] == ['bytes=1000-', None]
@@ -234,6 +246,7 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path):
     with serve(CONTENT) as server, pytest.raises(InputError, match=r'archive cannot be kept in .*\n  Name a copy'):
         fetch(server, tmp_path)
 
+
 # ------------------------------ two processes ------------------------------ #
 
 FETCH = """
@@ -250,9 +263,17 @@ with log_to_stdout():
 @pytest.fixture
 def two(tmp_path):
     """Two processes that fetch `file` once they are told to: each needs a while to be there."""
+
     def start(url):
-        started = [subprocess.Popen([sys.executable, '-u', '-c', FETCH, url, tmp_path / 'file'], text=True,
-                                    stdin=subprocess.PIPE, stdout=subprocess.PIPE) for _ in range(2)]
+        started = [
+            subprocess.Popen(
+                [sys.executable, '-u', '-c', FETCH, url, tmp_path / 'file'],
+                text=True,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+            )
+            for _ in range(2)
+        ]
         processes.extend(started)
         return started
 

@@ -1,12 +1,21 @@
 """What a file may say of a model and of a data set, and what it may not."""
+
 import pytest
 
 from tests.storage.test_weights import SMALL
 from trajectory.storage.limits import DATA, MODEL, check_data_settings, check_model_settings
 from trajectory.utils.errors import InputError
 
-GOOD = {'env': 'hopper-medium-v2', 'N': 100, 'penalty': -100, 'sequence_length': 10, 'step': 1, 'discount': 0.99,
-        'max_path_length': 1000, 'discretizer': 'QuantileDiscretizer'}
+GOOD = {
+    'env': 'hopper-medium-v2',
+    'N': 100,
+    'penalty': -100,
+    'sequence_length': 10,
+    'step': 1,
+    'discount': 0.99,
+    'max_path_length': 1000,
+    'discretizer': 'QuantileDiscretizer',
+}
 
 
 def test_what_training_writes_is_admitted():
@@ -23,18 +32,31 @@ def test_a_setting_that_no_model_has_is_named(name, value):
         check_model_settings({**SMALL, name: value}, 'x.json')
 
 
-@pytest.mark.parametrize(('name', 'value'), [
-    ('env', 3), ('N', 0), ('penalty', 'low'), ('sequence_length', None), ('discount', 1.5), ('discretizer', None),
-    ('max_path_length', 0.5), ('device', 7),
-])
+@pytest.mark.parametrize(
+    ('name', 'value'),
+    [
+        ('env', 3),
+        ('N', 0),
+        ('penalty', 'low'),
+        ('sequence_length', None),
+        ('discount', 1.5),
+        ('discretizer', None),
+        ('max_path_length', 0.5),
+        ('device', 7),
+    ],
+)
 def test_a_setting_that_no_data_set_has_is_named(name, value):
     with pytest.raises(InputError, match=rf'x.json: {name} is .*, expected a '):
         check_data_settings({**GOOD, name: value}, 'x.json')
 
 
-@pytest.mark.parametrize(('check', 'good', 'table'), [
-    (check_model_settings, SMALL, MODEL), (check_data_settings, GOOD, DATA),
-])
+@pytest.mark.parametrize(
+    ('check', 'good', 'table'),
+    [
+        (check_model_settings, SMALL, MODEL),
+        (check_data_settings, GOOD, DATA),
+    ],
+)
 def test_missing_settings_are_named(check, good, table):
     with pytest.raises(InputError, match=f'x.json says nothing of {next(iter(table))}'):
         check({name: value for name, value in good.items() if name != next(iter(table))}, 'x.json')

@@ -1,4 +1,5 @@
 """A run's folder: one owner while it is written, and results that say what made them."""
+
 import json
 import os
 import subprocess
@@ -12,8 +13,10 @@ import torch
 from trajectory.storage.run_folder import clear_plan, hash_file, hash_model, identity_of, lock_folder
 from trajectory.utils.errors import InputError
 
-HOLD = ('import sys, time\nfrom trajectory.storage.run_folder import lock_folder\n'
-        'with lock_folder(sys.argv[1]):\n    print("owned", flush=True)\n    time.sleep(60)\n')
+HOLD = (
+    'import sys, time\nfrom trajectory.storage.run_folder import lock_folder\n'
+    'with lock_folder(sys.argv[1]):\n    print("owned", flush=True)\n    time.sleep(60)\n'
+)
 
 
 @pytest.fixture
@@ -27,8 +30,10 @@ def owner(tmp_path):
 
 
 def test_the_second_is_told_who_owns_the_folder(tmp_path, owner):
-    with (pytest.raises(InputError, match=rf'run is being written by process {owner.pid} on .*, since 20'),
-          lock_folder(tmp_path / 'run')):
+    with (
+        pytest.raises(InputError, match=rf'run is being written by process {owner.pid} on .*, since 20'),
+        lock_folder(tmp_path / 'run'),
+    ):
         pass
 
 
@@ -45,7 +50,7 @@ def test_a_folder_is_released_without_a_trace(tmp_path):
     assert [path.name for path in folder.iterdir()] == ['args.json']
     with lock_folder(tmp_path / 'other'):
         pass
-    assert not (tmp_path / 'other').exists()        # nothing was written there
+    assert not (tmp_path / 'other').exists()  # nothing was written there
 
 
 def test_a_plan_begins_by_clearing_what_is_its_own(tmp_path):
@@ -71,9 +76,12 @@ def test_a_model_is_its_weights_and_its_bins():
     weights = {'a': torch.arange(6.0).view(2, 3), 'b': torch.ones(2)}
     first = hash_model(weights, np.arange(3.0))
     assert first == hash_model(dict(reversed(weights.items())), np.arange(3.0))
-    others = [({**weights, 'b': torch.zeros(2)}, np.arange(3.0)), (weights, np.arange(4.0)),
-              ({'a': weights['a'].view(3, 2), 'b': weights['b']}, np.arange(3.0)),
-              ({'a': weights['a'].double(), 'b': weights['b']}, np.arange(3.0))]
+    others = [
+        ({**weights, 'b': torch.zeros(2)}, np.arange(3.0)),
+        (weights, np.arange(4.0)),
+        ({'a': weights['a'].view(3, 2), 'b': weights['b']}, np.arange(3.0)),
+        ({'a': weights['a'].double(), 'b': weights['b']}, np.arange(3.0)),
+    ]
     assert len({first, *(hash_model(*other) for other in others)}) == 5
 
 

@@ -1,4 +1,5 @@
 """Weights in a run's folder: the latest, and what is refused."""
+
 import random
 
 import pytest
@@ -13,16 +14,29 @@ from trajectory.utils import (
 )
 
 SMALL = dict(
-    vocab_size=5, block_size=39, observation_dim=1, action_dim=1, transition_dim=4,
-    n_layer=1, n_head=1, n_embd=8, embd_pdrop=0.1, resid_pdrop=0.1, attn_pdrop=0.1,
-    action_weight=5, reward_weight=1, value_weight=1,
+    vocab_size=5,
+    block_size=39,
+    observation_dim=1,
+    action_dim=1,
+    transition_dim=4,
+    n_layer=1,
+    n_head=1,
+    n_embd=8,
+    embd_pdrop=0.1,
+    resid_pdrop=0.1,
+    attn_pdrop=0.1,
+    action_weight=5,
+    reward_weight=1,
+    value_weight=1,
 )
 
 
 def save_run(folder, epochs=(2, 10), **changes):
     """Write the recipe of a small model and, for each epoch, other weights; return the last model."""
     config = Config(
-        'trajectory.models.transformers:GPT', verbose=False, savepath=folder / 'model_config.json',
+        'trajectory.models.transformers:GPT',
+        verbose=False,
+        savepath=folder / 'model_config.json',
         **{**SMALL, **changes},
     )
     models = [config() for _ in epochs]
@@ -34,7 +48,9 @@ def save_run(folder, epochs=(2, 10), **changes):
 def names(folder):
     return sorted(path.name for path in folder.iterdir())
 
+
 # -------------------------------- writing --------------------------------- #
+
 
 def test_the_latest_epoch_is_the_largest_number_not_the_last_name(tmp_path):
     epochs = random.Random(0).sample(range(31), 31)
@@ -49,7 +65,7 @@ def test_weights_cut_short_or_garbled_are_an_error_with_a_remedy(tmp_path):
     path = tmp_path / 'state_1.pt'
     whole = path.read_bytes()
     rng = random.Random(0)
-    damaged = [b'', b'not weights', whole[:-1]] + [whole[:rng.randrange(len(whole))] for _ in range(20)]
+    damaged = [b'', b'not weights', whole[:-1]] + [whole[: rng.randrange(len(whole))] for _ in range(20)]
     damaged += [rng.randbytes(200) for _ in range(50)]
     for content in damaged:
         path.write_bytes(content)

@@ -1,4 +1,5 @@
 """On this machine as many variants run at once as there are workers, and each device has its own."""
+
 import os
 from pathlib import Path
 
@@ -8,7 +9,7 @@ from trajectory.sweeps import local
 from trajectory.sweeps.description import Variant
 
 FAILS = 'boom'
-TEXT = '''
+TEXT = """
 import os, pathlib, sys, time
 me = pathlib.Path(sys.argv[1])
 me.with_suffix('.begun').write_text(os.environ['OMP_NUM_THREADS'] + ' ' + os.environ.get('CUDA_VISIBLE_DEVICES', ''))
@@ -16,7 +17,7 @@ others = sorted(pathlib.Path('.').glob('*.begun'))
 while len(others) % 2 and len(list(pathlib.Path('.').glob('*.begun'))) == len(others):
     time.sleep(0.01)        # for the one that runs beside it
 1 / (me.name != 'boom')
-'''
+"""
 
 
 @pytest.fixture
@@ -35,7 +36,11 @@ def begun(name):
 def test_workers_share_the_variants_and_the_cores(variants):
     outcomes = {str(outcome.variant.folder): outcome for outcome in local.run(variants, workers=2)}
     assert {name: outcome.status for name, outcome in outcomes.items()} == {
-        'a': 'done', 'b': 'done', FAILS: 'failed', 'c': 'done'}
+        'a': 'done',
+        'b': 'done',
+        FAILS: 'failed',
+        'c': 'done',
+    }
     assert outcomes[FAILS].why == 'ZeroDivisionError: division by zero'
     assert begun('a') == [str(max(1, os.cpu_count() // 2)), '']
 

@@ -1,4 +1,5 @@
 """The paper's table, small, on a real Ray: a worker is killed, a variant fails, a second start does what is missing."""
+
 import os
 import re
 import shutil
@@ -23,13 +24,24 @@ pytest.importorskip('ray', reason='pip install -e .[ray]')
 ROOT = Path(__file__).parents[2]
 ROBOTS = {'hopper': 'Hopper-v4', 'walker2d': 'Walker2d-v4'}
 SMALL = {
-    'device': 'cpu', 'threads': 1, 'N': 10, 'n_layer': 1, 'n_head': 1, 'n_embd': 8, 'n_epochs': 1, 'batch_size': 64,
-    'subsampled_sequence_length': 3, 'horizon': 2, 'beam_width': 4, 'max_context_transitions': 3,
-    'plan_freq': 2, 'renderer': None,       # to the end of the episodes: such models soon fall
+    'device': 'cpu',
+    'threads': 1,
+    'N': 10,
+    'n_layer': 1,
+    'n_head': 1,
+    'n_embd': 8,
+    'n_epochs': 1,
+    'batch_size': 64,
+    'subsampled_sequence_length': 3,
+    'horizon': 2,
+    'beam_width': 4,
+    'max_context_transitions': 3,
+    'plan_freq': 2,
+    'renderer': None,  # to the end of the episodes: such models soon fall
 }
 SECRETS = {name: f'secret-{name.lower()}' for name in ('AZURE_CLIENT_SECRET', 'AZURE_STORAGE_CONNECTION_STRING')}
 FAILING = 'walker2d-medium-v2/gpt/table/2'
-PATIENCE = 900      # seconds, on a machine that is busy
+PATIENCE = 900  # seconds, on a machine that is busy
 
 
 def record(path, environment, n_steps=200):
@@ -53,7 +65,7 @@ def training_processes(logbase):
     for process in Path('/proc').glob('[0-9]*'):
         try:
             words = (process / 'cmdline').read_text().split('\0')
-        except OSError:     # it ended
+        except OSError:  # it ended
             continue
         if str(ROOT / 'scripts/train.py') in words and str(logbase) in words:
             found[words[words.index('--exp_name') + 1], words[words.index('--dataset') + 1]] = process
@@ -75,21 +87,36 @@ def sweep(tmp_path_factory):
     (logbase / FAILING).mkdir(parents=True)
     (logbase / FAILING / 'resume.pt').write_text('not a checkpoint')
     flags = [word for name, value in SMALL.items() for word in (f'--{name}', str(value))]
-    command = [sys.executable, 'azure/launch_table.py', '--dataset', *(f'{robot}-medium-v2' for robot in ROBOTS),
-               '--n_models', '3', '--n_episodes', '2', '--logbase', str(logbase), *flags, '--engine', 'ray',
-               '--workers', '2']
+    command = [
+        sys.executable,
+        'azure/launch_table.py',
+        '--dataset',
+        *(f'{robot}-medium-v2' for robot in ROBOTS),
+        '--n_models',
+        '3',
+        '--n_episodes',
+        '2',
+        '--logbase',
+        str(logbase),
+        *flags,
+        '--engine',
+        'ray',
+        '--workers',
+        '2',
+    ]
     environment = {**os.environ, **SECRETS, 'D4RL_DATASET_DIR': str(data), 'RAY_TMPDIR': scratch}
     environment.pop('RAY_ADDRESS', None)
 
     def start():
-        return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE,
-                                stderr=subprocess.STDOUT, text=True)
+        return subprocess.Popen(
+            command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
 
     first, seen, deadline = start(), {}, time.monotonic() + PATIENCE
     while len(seen) < 3 and first.poll() is None and time.monotonic() < deadline:
         time.sleep(0.02)
         seen.update(training_processes(logbase))
-    killed, process = list(seen.items())[-1]        # the third to begin
+    killed, process = list(seen.items())[-1]  # the third to begin
     os.kill(parent_of(process), signal.SIGKILL)
     said = [first.communicate(timeout=PATIENCE)[0]]
     codes = [first.returncode]
@@ -106,10 +133,15 @@ def sweep(tmp_path_factory):
 def test_a_killed_worker_and_a_failing_variant_hold_up_nobody(sweep):
     assert sweep.codes[0] == 1
     assert sweep.said[0].endswith('10 done, 2 failed\n'), sweep.said[0]
-    assert re.search(rf'failed +\S+{FAILING}\n +train.py: error: \S+/resume.pt cannot be read: .+\n'
-                     rf' +\S+{FAILING}/sweep.log\n', sweep.said[0])
-    assert re.search(rf'failed +\S+/walker2d-medium-v2/plans/table/\S+/4\n +not started: \S+{FAILING} is not trained\n',
-                     sweep.said[0])
+    assert re.search(
+        rf'failed +\S+{FAILING}\n +train.py: error: \S+/resume.pt cannot be read: .+\n'
+        rf' +\S+{FAILING}/sweep.log\n',
+        sweep.said[0],
+    )
+    assert re.search(
+        rf'failed +\S+/walker2d-medium-v2/plans/table/\S+/4\n +not started: \S+{FAILING} is not trained\n',
+        sweep.said[0],
+    )
 
 
 def test_the_killed_run_was_started_again(sweep):
@@ -123,8 +155,7 @@ def test_the_killed_run_was_started_again(sweep):
 def test_a_second_start_does_only_what_is_missing(sweep):
     assert sweep.codes[1] == 0
     assert sweep.said[1].endswith('2 done, 10 skipped\n'), sweep.said[1]
-    touched = {path.parent.name for path in sweep.logbase.glob('**/sweep.log')
-               if path.stat().st_mtime > sweep.moment}
+    touched = {path.parent.name for path in sweep.logbase.glob('**/sweep.log') if path.stat().st_mtime > sweep.moment}
     assert touched == {'2', '4'}
 
 

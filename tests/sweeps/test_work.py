@@ -1,4 +1,5 @@
 """A run leaves its words in its folder, shares it with nobody, dies with its starter, and says why it failed."""
+
 import os
 import signal
 import subprocess
@@ -18,11 +19,13 @@ SECRET = 'not-to-be-seen-anywhere'
 @pytest.fixture
 def variant(tmp_path):
     """A function that makes a variant of a script with these lines."""
+
     def make(text, name='run', flags=('--seed', '1')):
         script = tmp_path / f'{name}.py'
         script.write_text(text)
         folder = Path(name)
         return Variant(str(script), flags, folder, (folder,), None, {})
+
     return make
 
 
@@ -34,22 +37,29 @@ def test_a_run_leaves_its_words_in_its_folder(variant, tmp_path):
     assert (tmp_path / one.log).read_text() == f'\n{words}blue\n\n{words}red\n'
 
 
-@pytest.mark.parametrize(('text', 'why'), [
-    ('1 / 0', 'ZeroDivisionError: division by zero'),
-    ('import sys; print("train.py: error: no data.\\n  Get some.", file=sys.stderr); sys.exit(2)',
-     'train.py: error: no data.'),
-    ('import sys; sys.exit(3)', 'exit code 3'),
-    ('import sys; print("1%\\r2%\\r", file=sys.stderr); sys.exit(1)', '2%'),
-])
+@pytest.mark.parametrize(
+    ('text', 'why'),
+    [
+        ('1 / 0', 'ZeroDivisionError: division by zero'),
+        (
+            'import sys; print("train.py: error: no data.\\n  Get some.", file=sys.stderr); sys.exit(2)',
+            'train.py: error: no data.',
+        ),
+        ('import sys; sys.exit(3)', 'exit code 3'),
+        ('import sys; print("1%\\r2%\\r", file=sys.stderr); sys.exit(1)', '2%'),
+    ],
+)
 def test_a_failed_run_says_why(variant, tmp_path, text, why):
     assert run_variant(variant('print("of an earlier start")'), tmp_path) == ''
     assert run_variant(variant(text), tmp_path).strip() == why
 
 
 def test_a_killed_run_is_tried_again(variant, tmp_path):
-    text = ('import os, pathlib, signal\n'
-            'tries = pathlib.Path("tries"); tries.open("a").write("x")\n'
-            'len(tries.read_text()) > 2 or os.kill(os.getpid(), signal.SIGKILL)')
+    text = (
+        'import os, pathlib, signal\n'
+        'tries = pathlib.Path("tries"); tries.open("a").write("x")\n'
+        'len(tries.read_text()) > 2 or os.kill(os.getpid(), signal.SIGKILL)'
+    )
     one = variant(text)
     with pytest.raises(Killed, match='killed by SIGKILL'):
         run_variant(one, tmp_path)
@@ -76,8 +86,10 @@ def test_two_processes_never_share_a_folder(variant, tmp_path, monkeypatch):
 @pytest.mark.skipif(sys.platform != 'linux', reason='the system has to see to it')
 def test_a_run_dies_with_the_process_that_started_it(variant, tmp_path):
     one = variant('import os, pathlib, time; pathlib.Path("pid").write_text(f"{os.getpid()}\\n"); time.sleep(60)')
-    code = (f'from pathlib import Path; from trajectory.sweeps.work import *\n'
-            f'run_variant(Variant({one.script!r}, (), Path("run"), (), None, {{}}), Path({str(tmp_path)!r}))')
+    code = (
+        f'from pathlib import Path; from trajectory.sweeps.work import *\n'
+        f'run_variant(Variant({one.script!r}, (), Path("run"), (), None, {{}}), Path({str(tmp_path)!r}))'
+    )
     starter = subprocess.Popen([sys.executable, '-c', code])
     pid = tmp_path / 'pid'
     deadline = time.monotonic() + 60

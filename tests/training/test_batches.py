@@ -1,4 +1,5 @@
 """Batches: every item once an epoch, in another order each time, the same after a resume."""
+
 import torch
 
 from trajectory.training.batches import ShuffledBatches

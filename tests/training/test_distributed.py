@@ -1,4 +1,5 @@
 """Two processes that train together take the steps of one."""
+
 import os
 import re
 import subprocess
@@ -19,10 +20,24 @@ UNEVEN = (*TINY_MODEL, '--n_epochs', '2', '--batch_size', '47', '--log_freq', '1
 
 
 def torchrun(*flags):
-    command = [sys.executable, '-m', 'torch.distributed.run', '--nproc_per_node=2', '--master_port=0', '--standalone',
-               'scripts/train.py', *map(str, flags)]
-    return subprocess.run(command, cwd=ROOT, env={**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1'},
-                          capture_output=True, text=True, check=False)
+    command = [
+        sys.executable,
+        '-m',
+        'torch.distributed.run',
+        '--nproc_per_node=2',
+        '--master_port=0',
+        '--standalone',
+        'scripts/train.py',
+        *map(str, flags),
+    ]
+    return subprocess.run(
+        command,
+        cwd=ROOT,
+        env={**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1'},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 def test_a_team_of_two_has_the_losses_and_the_weights_of_one(recording, tmp_path):  # noqa: F811
@@ -41,7 +56,7 @@ def test_a_team_of_two_has_the_losses_and_the_weights_of_one(recording, tmp_path
         assert ours == pytest.approx(theirs, rel=1e-5)
     weights, expected = (torch.load(folder / 'state_2.pt', weights_only=True) for folder in (two, one))
     for name in expected:
-        if not name.endswith('key.bias'):       # its true gradient is 0: Adam follows rounding noise
+        if not name.endswith('key.bias'):  # its true gradient is 0: Adam follows rounding noise
             np.testing.assert_allclose(weights[name], expected[name], atol=1e-4, err_msg=name)
 
     resumed = torchrun(*flags, '--exp_name', 'two', '--n_epochs', '3')

@@ -1,4 +1,5 @@
 """The loop that trains any algorithm: epochs, rows of numbers, checkpoints, and going on to the same end."""
+
 import pytest
 import torch
 
@@ -49,8 +50,9 @@ def run_to_end(folder, stop_after=None, seed=0, **options):
             calls.append(1)
             return stop_after is not None and loop.n_updates >= stop_after
 
-    loop.run(on_log=rows.append, on_epoch=lambda epoch: ends.append(epoch) or {'heldout_loss': 1.0}, stop=Stop(),
-             **options)
+    loop.run(
+        on_log=rows.append, on_epoch=lambda epoch: ends.append(epoch) or {'heldout_loss': 1.0}, stop=Stop(), **options
+    )
     return walk, rows, ends
 
 
@@ -68,7 +70,7 @@ def test_a_run_that_is_stopped_anywhere_ends_as_if_it_never_was(tmp_path, stop_a
     whole, rows, ends = run_to_end(tmp_path / 'whole')
     with pytest.raises(Stopped, match='the same command goes on from there'):
         run_to_end(tmp_path / 'cut', stop_after)
-    again, later, later_ends = run_to_end(tmp_path / 'cut', seed=1)     # the generators' states are restored
+    again, later, later_ends = run_to_end(tmp_path / 'cut', seed=1)  # the generators' states are restored
     assert torch.equal(whole.total, again.total)
     numbers = [(row['step'], row['loss']) for row in rows if row['step'] > stop_after]
     assert [(row['step'], row['loss']) for row in later if row['step'] > stop_after] == numbers
@@ -77,8 +79,15 @@ def test_a_run_that_is_stopped_anywhere_ends_as_if_it_never_was(tmp_path, stop_a
 
 def test_a_checkpoint_of_a_version_whose_trainer_was_the_loop_goes_on():
     loop = TrainingLoop(Walk())
-    loop.load_state_dict({'total': torch.ones(1), 'random': [], 'logged_at': [30, 1.5], 'recent': [],
-                          'counters': {'n_updates': 5, 'n_epochs': 1, 'seconds': 2.0, 'logged': 4}})
+    loop.load_state_dict(
+        {
+            'total': torch.ones(1),
+            'random': [],
+            'logged_at': [30, 1.5],
+            'recent': [],
+            'counters': {'n_updates': 5, 'n_epochs': 1, 'seconds': 2.0, 'logged': 4},
+        }
+    )
     assert (loop.n_updates, loop.n_ended, loop.seconds, loop.logged) == (5, 1, 2.0, 4)
 
 

@@ -1,4 +1,5 @@
 """What is written to metrics.jsonl and its company, and what a resumed run forgets."""
+
 import json
 
 import pytest

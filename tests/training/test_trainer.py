@@ -1,4 +1,5 @@
 """Twelve updates against the reference's, and the schedule's ends."""
+
 import threading
 
 import numpy as np
@@ -60,8 +61,11 @@ def test_without_decay_the_rate_stays(run):
 
 
 def test_the_cosine_rises_again_after_its_end():
-    trainer = Trainer(Config(Trainer, verbose=False, learning_rate=1.0, lr_decay=True, warmup_tokens=10,
-                             final_tokens=110, device='cpu'))
+    trainer = Trainer(
+        Config(
+            Trainer, verbose=False, learning_rate=1.0, lr_decay=True, warmup_tokens=10, final_tokens=110, device='cpu'
+        )
+    )
     rates = []
     for trainer.n_tokens in (5, 10, 60, 110, 210):
         rates.append(trainer.learning_rate())
@@ -114,8 +118,11 @@ def test_the_parts_make_up_the_loss(run):
     trainer.train(model, dataset, on_log=rows.append)
     layout, weights = model.layout, model.token_weights(arrays['Y'].shape[1], 'cpu')
     columns = torch.arange(1, len(weights) + 1) % layout.dim
-    kinds = {'observation': columns < layout.observation_dim, 'reward': columns == layout.reward,
-             'value': columns == layout.value}
+    kinds = {
+        'observation': columns < layout.observation_dim,
+        'reward': columns == layout.reward,
+        'value': columns == layout.value,
+    }
     kinds['action'] = ~(kinds['observation'] | kinds['reward'] | kinds['value'])
     total = sum(rows[0][f'loss_{kind}'] * float((weights * of_kind).sum()) for kind, of_kind in kinds.items())
     assert total / len(weights) == pytest.approx(rows[0]['loss'], rel=1e-5)

@@ -1,4 +1,5 @@
 """Numbers arrive unchanged on the other side, and a missing device is an error that names those here."""
+
 from collections import namedtuple
 
 import numpy as np
@@ -66,9 +67,14 @@ def test_normalize_makes_a_constant_zero(make):
     assert normalize(make([3.0, 3.0])).tolist() == [0, 0]
 
 
-@pytest.mark.parametrize(('shape', 'picture'), [
-    ((3, 5, 6), (5, 6, 3)), ((1, 5, 6), (5, 6, 1)), ((5, 6, 3), (5, 6, 3)),
-])
+@pytest.mark.parametrize(
+    ('shape', 'picture'),
+    [
+        ((3, 5, 6), (5, 6, 3)),
+        ((1, 5, 6), (5, 6, 1)),
+        ((5, 6, 3), (5, 6, 3)),
+    ],
+)
 def test_to_img_puts_the_channels_last(shape, picture):
     image = to_img(torch.arange(float(np.prod(shape))).reshape(shape))
     assert image.shape == picture

@@ -1,4 +1,5 @@
 """The user's errors are told from ours by their class."""
+
 import pytest
 
 from trajectory.utils.errors import InputError

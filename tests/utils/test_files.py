@@ -1,4 +1,5 @@
 """Files written whole or not at all, and what is said of those that cannot be read."""
+
 import subprocess
 import sys
 from pathlib import Path
@@ -16,16 +17,29 @@ from trajectory.utils import (
 )
 
 SMALL = dict(
-    vocab_size=5, block_size=39, observation_dim=1, action_dim=1, transition_dim=4,
-    n_layer=1, n_head=1, n_embd=8, embd_pdrop=0.1, resid_pdrop=0.1, attn_pdrop=0.1,
-    action_weight=5, reward_weight=1, value_weight=1,
+    vocab_size=5,
+    block_size=39,
+    observation_dim=1,
+    action_dim=1,
+    transition_dim=4,
+    n_layer=1,
+    n_head=1,
+    n_embd=8,
+    embd_pdrop=0.1,
+    resid_pdrop=0.1,
+    attn_pdrop=0.1,
+    action_weight=5,
+    reward_weight=1,
+    value_weight=1,
 )
 
 
 def names(folder):
     return sorted(path.name for path in folder.iterdir())
 
+
 # -------------------------------- writing --------------------------------- #
+
 
 def test_mkdir_makes_parents_and_is_content_with_what_is_there(tmp_path):
     assert mkdir(tmp_path / 'a' / 'b') is True
@@ -42,7 +56,7 @@ def test_a_folder_that_cannot_be_made_is_an_error_that_names_the_flag(tmp_path):
 def test_a_file_is_whole_once_it_has_its_name(tmp_path):
     path = tmp_path / 'x.npz'
     with write_atomically(path) as partial:
-        np.savez(partial, x=1)      # which would append .npz to a name that ends otherwise
+        np.savez(partial, x=1)  # which would append .npz to a name that ends otherwise
         assert not path.exists()
         assert partial.parent == tmp_path
     assert np.load(path)['x'] == 1
@@ -92,7 +106,9 @@ def test_a_killed_writer_leaves_no_half_file_under_the_name(tmp_path):
     with pytest.raises(InputError, match=r'holds no state_'):
         get_latest_epoch(tmp_path)
 
+
 # ---------------------------------- JSON ---------------------------------- #
+
 
 def test_json_comes_back_as_it_was_written(tmp_path):
     path = tmp_path / 'x.json'

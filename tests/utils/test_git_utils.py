@@ -1,4 +1,5 @@
 """What is recorded about the code is enough to restore it, and a machine without git is no error."""
+
 import os
 import subprocess
 import sys
@@ -93,7 +94,7 @@ def test_a_machine_without_git_has_nothing_to_record(tmp_path):
 
 def test_a_repository_that_git_refuses_to_read_is_said_to_be_unrecorded(code):
     probe = f'from trajectory.utils.git_utils import get_git_rev; print(get_git_rev({str(code)!r}))'
-    foreign = {**os.environ, 'GIT_TEST_ASSUME_DIFFERENT_OWNER': '1'}    # git's own switch for testing this
+    foreign = {**os.environ, 'GIT_TEST_ASSUME_DIFFERENT_OWNER': '1'}  # git's own switch for testing this
     command = [sys.executable, '-c', probe]
     done = subprocess.run(command, env=foreign, capture_output=True, text=True, check=True)
     assert done.stdout == 'None\n'

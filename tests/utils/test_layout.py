@@ -1,4 +1,5 @@
 """The columns of a transition lie side by side, in the order of its name."""
+
 import numpy as np
 import pytest
 

@@ -1,4 +1,5 @@
 """Progress redraws a terminal, adds a line to a log now and then, and Silent takes the same calls."""
+
 import inspect
 import os
 import pty
@@ -21,7 +22,7 @@ def on_terminal(code):
     while True:
         try:
             read = os.read(ours, 4096)
-        except OSError:     # how Linux says that the other side was closed
+        except OSError:  # how Linux says that the other side was closed
             read = b''
         if not read:
             break

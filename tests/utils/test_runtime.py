@@ -1,4 +1,5 @@
 """Seeds, threads and the allocator of a process."""
+
 import platform
 import subprocess
 import sys
@@ -43,7 +44,7 @@ def test_more_threads_than_any_machine_has_are_refused():
         utils.set_threads(100_000)
 
 
-FAULTS = '''
+FAULTS = """
 import resource
 from trajectory.utils import tune_malloc
 import torch
@@ -58,10 +59,10 @@ torch.set_num_threads(1)
 assert tune_malloc()
 pages_paid_for()
 print(pages_paid_for())
-'''
+"""
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != 'glibc', reason='needs the C library of GNU')
 def test_freed_memory_is_kept():
     done = subprocess.run([sys.executable, '-c', FAULTS], capture_output=True, text=True, check=True)
-    assert int(done.stdout) < 100       # without it some 60,000, for what happens to lie behind them
+    assert int(done.stdout) < 100  # without it some 60,000, for what happens to lie behind them

@@ -1,4 +1,5 @@
 """A timer counts from its last call."""
+
 import time
 
 from trajectory.utils.timer import Timer

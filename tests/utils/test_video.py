@@ -1,4 +1,5 @@
 """Videos read back frame by frame."""
+
 import imageio.v3 as imageio
 import numpy as np
 import pytest

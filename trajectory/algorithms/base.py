@@ -1,4 +1,5 @@
 """The anatomy of a method: what every algorithm offers to the scripts that train, evaluate and resume it."""
+
 import importlib
 import pkgutil
 from abc import ABC, abstractmethod
@@ -9,8 +10,9 @@ from trajectory.environments.spec import EnvironmentSpec
 from trajectory.rollouts.agent import Agent
 from trajectory.utils.errors import InputError
 
-ALGORITHMS = tuple(sorted(module.name for module in pkgutil.iter_modules([str(Path(__file__).parent)])
-                          if module.ispkg))     # the folders beside this file
+ALGORITHMS = tuple(
+    sorted(module.name for module in pkgutil.iter_modules([str(Path(__file__).parent)]) if module.ispkg)
+)  # the folders beside this file
 
 
 class Algorithm(ABC):
@@ -101,6 +103,9 @@ def find_algorithm(name: str) -> type[Algorithm]:
     """The class of a method by the name of its folder; each folder exports it as `ALGORITHM`."""
     if name not in ALGORITHMS:
         near = get_close_matches(str(name), ALGORITHMS, n=1)
-        raise InputError(f'there is no algorithm {name!r}.' + (f' Did you mean {near[0]!r}?' if near else '') +
-                         f'\n  There are {", ".join(ALGORITHMS)}.')
+        raise InputError(
+            f'there is no algorithm {name!r}.'
+            + (f' Did you mean {near[0]!r}?' if near else '')
+            + f'\n  There are {", ".join(ALGORITHMS)}.'
+        )
     return importlib.import_module(f'trajectory.algorithms.{name}').ALGORITHM

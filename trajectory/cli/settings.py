@@ -1,4 +1,5 @@
 """Settings that every method has: of a training run, and of an evaluation. The config modules add their own."""
+
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated as Flag  # a type, and the sentence --help prints
@@ -6,7 +7,7 @@ from typing import Literal
 
 from trajectory.cli.setup import watch
 
-name_results = watch([('prefix', ''), ('loadpath', '')])     # the folder of an evaluation: evaluations/bc/default
+name_results = watch([('prefix', ''), ('loadpath', '')])  # the folder of an evaluation: evaluations/bc/default
 
 
 @dataclass
@@ -41,9 +42,9 @@ class ActRun:
     backend: Flag[
         Literal['mujoco', 'd4rl'], "who simulates: today's MuJoCo, or D4RL's own environments, where they are installed"
     ] = 'mujoco'
-    goal: Flag[
-        Literal['own', 'random'], 'in a maze: its own goal, or one drawn for each episode, which ends there'
-    ] = 'own'
+    goal: Flag[Literal['own', 'random'], 'in a maze: its own goal, or one drawn for each episode, which ends there'] = (
+        'own'
+    )
     renderer: Flag[
         Literal['Renderer', 'DebugRenderer', 'KitchenRenderer', 'AntMazeRenderer', 'Maze2dRenderer'] | None,
         'how episodes become films; None makes none',

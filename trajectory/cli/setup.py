@@ -2,6 +2,7 @@
 
 Weakest to strongest, a setting is the default in the config module, the data set's block there, a flag.
 """
+
 import argparse
 import difflib
 import importlib
@@ -33,8 +34,9 @@ def check_folder_name(setting: str, name: str, depth: int | None = None):
     """Refuse a name that is no folder below another.    depth : how many folders deep, where that is given"""
     path = Path(name)
     if not path.parts or path.is_absolute() or '..' in path.parts or len(path.parts) > (depth or len(path.parts)):
-        raise InputError(f'{setting} names a folder below --logbase, and cannot be {name!r}.\n'
-                         f'  Pass --{setting} mine, say.')
+        raise InputError(
+            f'{setting} names a folder below --logbase, and cannot be {name!r}.\n  Pass --{setting} mine, say.'
+        )
 
 
 def watch(args_to_watch) -> Callable:
@@ -43,9 +45,11 @@ def watch(args_to_watch) -> Callable:
     ('prefix', ''), ('horizon', 'H'), ('beam_width', 'beam') give `plans/defaults/H15_beam128`. A setting that is absent
     is left out.
     """
+
     def name_folder(args) -> str:
-        name = '_'.join(f'{label}{getattr(args, setting)}' for setting, label in args_to_watch
-                        if hasattr(args, setting))
+        name = '_'.join(
+            f'{label}{getattr(args, setting)}' for setting, label in args_to_watch if hasattr(args, setting)
+        )
         return name.replace('/_', '/').replace('(', '').replace(')', '').replace(', ', '-')
 
     return name_folder
@@ -54,7 +58,7 @@ def watch(args_to_watch) -> Callable:
 class Flags(Tap):
     """The typed flags of a script that has no experiments: its class's annotations, and no more."""
 
-    debug: bool = False     # show the traceback of an error in the input
+    debug: bool = False  # show the traceback of an error in the input
 
     def __init__(self, *args, **kwargs):
         kwargs.setdefault('formatter_class', argparse.RawDescriptionHelpFormatter)
@@ -62,7 +66,7 @@ class Flags(Tap):
 
     def configure(self):
         for name, hint in get_type_hints(type(self)).items():
-            if hint is bool or get_origin(hint) in (Union, types.UnionType, Literal):   # which Tap reads less well
+            if hint is bool or get_origin(hint) in (Union, types.UnionType, Literal):  # which Tap reads less well
                 self.add_argument(f'--{name}', type=reader(hint), metavar='|'.join(_words(hint)))
 
     def parse_args(self, _experiment=None, argv=None):
@@ -75,8 +79,9 @@ class Flags(Tap):
 
     def _write_out_booleans(self, argv) -> list[str]:
         """Write a bare `--flag`, and `--flag False`, as `--flag=True` and `--flag=False`."""
-        booleans = {flag for action in self._actions if action.metavar == 'True|False'
-                    for flag in action.option_strings}
+        booleans = {
+            flag for action in self._actions if action.metavar == 'True|False' for flag in action.option_strings
+        }
         has_positionals = any(not action.option_strings for action in self._actions)
         words = []
         for word in [*argv, '--']:
@@ -105,8 +110,8 @@ class Parser(Flags):
     `Parser().parse_args('plan')` reads them and writes nothing; `prepare_folder` makes the run's folder.
     """
 
-    dataset: str                        # name of the data set
-    config: str = 'config.offline'      # module that holds the settings
+    dataset: str  # name of the data set
+    config: str = 'config.offline'  # module that holds the settings
 
     def parse_args(self, experiment=None, argv=None):  # Tap's own takes the arguments first
         """Resolve the settings of `experiment`, and the folder of the run, `savepath`; without one, the flags alone."""
@@ -119,8 +124,10 @@ class Parser(Flags):
         module = self.import_config(self._early(argv, 'config', getattr(self, 'config', None)))
         self.algorithm = getattr(module, 'algorithm', 'trajectory_transformer')
         aliases = {f'--{alias}': f'--{name}' for alias, name in getattr(module, 'aliases', {}).items()}
-        argv = [aliases.get(word.partition('=')[0], word.partition('=')[0]) + ''.join(word.partition('=')[1:])
-                for word in argv]
+        argv = [
+            aliases.get(word.partition('=')[0], word.partition('=')[0]) + ''.join(word.partition('=')[1:])
+            for word in argv
+        ]
         dataset = getattr(module, 'dataset', getattr(self, 'dataset', None))
         self.set_defaults(dataset=dataset)
         self.add_extras(*self.read_config(module, self._early(argv, 'dataset', dataset)))
@@ -143,7 +150,7 @@ class Parser(Flags):
             return importlib.import_module(config)
         except ModuleNotFoundError as error:
             if error.name is None or not f'{config}.'.startswith(f'{error.name}.'):
-                raise       # it is there, but something that it imports is not
+                raise  # it is there, but something that it imports is not
             raise InputError(f'there is no module {config!r}.\n  Pass --config config.offline.') from error
 
     def read_config(self, module, dataset):
@@ -175,9 +182,12 @@ class Parser(Flags):
             type_, meaning = get_args(hint) if get_origin(hint) is Annotated else (hint, '')
             default = 'built from other settings' if callable(defaults[name]) else defaults[name]
             origin = ', for this data set' if name in changes else ''
-            argparse.ArgumentParser.add_argument(   # Tap's takes no flags once it is made
-                self, f'--{name}',
-                type=reader(type_), default=defaults[name], metavar='|'.join(_words(type_)),
+            argparse.ArgumentParser.add_argument(  # Tap's takes no flags once it is made
+                self,
+                f'--{name}',
+                type=reader(type_),
+                default=defaults[name],
+                metavar='|'.join(_words(type_)),
                 help=f'{meaning} (default: {default}{origin})'.replace('%', '%%'),
             )
 
@@ -202,8 +212,8 @@ class Parser(Flags):
         """
         resolved = self.as_dict()
         if repetition:
-            resolved['suffix'] = f'{int(self.suffix) + repetition}' if self.suffix.isdecimal() else (
-                f'{self.suffix}_{repetition}'
+            resolved['suffix'] = (
+                f'{int(self.suffix) + repetition}' if self.suffix.isdecimal() else (f'{self.suffix}_{repetition}')
             )
             resolved['seed'] += repetition
             resolved['savepath'] = self.savepath.with_name(resolved['suffix'])
@@ -230,11 +240,14 @@ class Parser(Flags):
         """Write `args.json`.    resolved : the settings, where they are not all this parser's own"""
         resolved = resolved or self.as_dict()
         installed = {name: _version(name) for name in VERSIONS_TO_RECORD}
-        write_json(resolved['savepath'] / 'args.json', {
-            **resolved,
-            'commit': self.commit,
-            'versions': {'python': platform.python_version(), **installed},
-        })
+        write_json(
+            resolved['savepath'] / 'args.json',
+            {
+                **resolved,
+                'commit': self.commit,
+                'versions': {'python': platform.python_version(), **installed},
+            },
+        )
 
     def save_diff(self, folder=None):
         """Write `diff.txt`, if the code is under version control."""
@@ -263,8 +276,10 @@ def run(main, parser_class, experiment):
         except (MemoryError, RuntimeError) as error:
             if parser.debug or not is_out_of_memory(error):
                 raise
-            parser.error('the memory does not suffice.\n  Pass a smaller --batch_size, --beam_width or --n_episodes, '
-                         'say; --debug shows where it happened.')
+            parser.error(
+                'the memory does not suffice.\n  Pass a smaller --batch_size, --beam_width or --n_episodes, '
+                'say; --debug shows where it happened.'
+            )
         except Stopped as stopped:
             parser.exit(128 + stopped.signum, f'\n{parser.prog}: {stopped}\n')
         except KeyboardInterrupt:
@@ -283,7 +298,9 @@ def suggest(parser, unknown) -> str:
     near = [match for word in words for match in difflib.get_close_matches(word, flags, n=1)]
     return f'. Did you mean {", ".join(near)}?' if near else '. --help lists the flags.'
 
+
 # -------------------------------- settings -------------------------------- #
+
 
 def reference_experiments(module) -> dict:
     """The experiments of a config module in the reference's form, `base = {'train': {…}, 'plan': {…}}`.
@@ -297,8 +314,10 @@ def reference_experiments(module) -> dict:
     for name, settings in base.items():
         hints = get_type_hints(ours[name], include_extras=True) if name in ours else {}
         defaults = {**(vars(ours[name]()) if name in ours else {}), **settings}
-        fields = [(setting, hints.get(setting, _type_of(value)), field(default_factory=lambda value=value: value))
-                  for setting, value in defaults.items()]
+        fields = [
+            (setting, hints.get(setting, _type_of(value)), field(default_factory=lambda value=value: value))
+            for setting, value in defaults.items()
+        ]
         experiments[name] = make_dataclass(name.capitalize(), fields)
     return experiments
 
@@ -385,7 +404,9 @@ def _version(package) -> str | None:
     except importlib.metadata.PackageNotFoundError:
         return None
 
+
 # --------------------------------- voice ---------------------------------- #
+
 
 class _RoomFormatter(logging.Formatter):
     """Puts the room that speaks before the message: `trajectory.cli.setup` says `[ cli/setup ] …`."""

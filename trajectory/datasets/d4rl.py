@@ -1,4 +1,5 @@
 """Recorded steps as transitions, and the names that the reference offers here."""
+
 import numpy as np
 
 from trajectory.datasets.sources import load_environment  # noqa: F401

@@ -1,4 +1,5 @@
 """D4RL's files: where they lie, and their download."""
+
 import os
 from pathlib import Path
 
@@ -44,13 +45,22 @@ def fetch(record: Record, path: Path) -> Path:
     """
     mirrors = os.environ.get('D4RL_MIRROR', '').split()
     urls = [f'{mirror.rstrip("/")}/{record.file}' for mirror in mirrors] or [record.url]
-    return download(urls, path, what=record.name, remedy=explain_missing(path, record), n_bytes=record.bytes,
-                    sha256=record.sha256, check=None if record.sha256 else check_readable)
+    return download(
+        urls,
+        path,
+        what=record.name,
+        remedy=explain_missing(path, record),
+        n_bytes=record.bytes,
+        sha256=record.sha256,
+        check=None if record.sha256 else check_readable,
+    )
 
 
 def explain_missing(path: Path, record: Record) -> str:
     """What to fetch, and where to put it."""
     facts = f' ({record.bytes:,} bytes, sha256 {record.sha256})' if record.sha256 else ''
-    return (f'  Where there is a network, fetch {record.url}{facts}\n'
-            f'  and put it here: {path}; or set D4RL_DATASET_DIR to the folder that holds {record.file};\n'
-            '  or name a host that has a copy: D4RL_MIRROR=https://host/folder; or pass --dataset_path FILE.hdf5')
+    return (
+        f'  Where there is a network, fetch {record.url}{facts}\n'
+        f'  and put it here: {path}; or set D4RL_DATASET_DIR to the folder that holds {record.file};\n'
+        '  or name a host that has a copy: D4RL_MIRROR=https://host/folder; or pass --dataset_path FILE.hdf5'
+    )

@@ -1,4 +1,5 @@
 """Facts of a dataset that a run keeps in `source.json`."""
+
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,11 @@ def describe_data(env, n_transitions: int, returns: np.ndarray) -> dict:
     returns = np.sort(returns)
     path = getattr(env, 'dataset_path', None)
     return {
-        **spec_of(env).record(), 'transitions': n_transitions, 'episodes': len(returns),
-        'mean_return': returns.mean(), 'best_tenth_return': returns[-max(1, len(returns) // 10):].mean(),
+        **spec_of(env).record(),
+        'transitions': n_transitions,
+        'episodes': len(returns),
+        'mean_return': returns.mean(),
+        'best_tenth_return': returns[-max(1, len(returns) // 10) :].mean(),
         **({'dataset_sha256': hash_file(path)} if path is not None and Path(path).exists() else {}),
     }
 

@@ -1,7 +1,8 @@
 """Turn numbers into tokens and back, a bin at a time.
 
-    D  columns of a transition      N  bins of a column, between N + 1 edges
+D  columns of a transition      N  bins of a column, between N + 1 edges
 """
+
 import hashlib
 import zipfile
 
@@ -13,7 +14,7 @@ from trajectory.utils.errors import InputError
 from trajectory.utils.files import write_atomically
 from trajectory.utils.layout import REWARD_DIM, VALUE_DIM
 
-LARGEST_FILE = 2**28    # bytes of edges that are read
+LARGEST_FILE = 2**28  # bytes of edges that are read
 
 
 def largest_nonzero_index(x: np.ndarray, dim: int) -> np.ndarray:
@@ -38,13 +39,13 @@ class QuantileDiscretizer:
         if len(data) == 0:
             raise InputError('there are no values to make bins of; the data set holds no steps.')
         self.N = N
-        self.thresholds = self.find_edges(np.asarray(data, dtype=np.float64))        # [ N + 1 x D ]
+        self.thresholds = self.find_edges(np.asarray(data, dtype=np.float64))  # [ N + 1 x D ]
         self._on_device = {}
 
     def find_edges(self, data: np.ndarray) -> np.ndarray:
         """[ N + 1 x D ]  every ⌈steps/N⌉-th of the sorted values, and the largest."""
         ordered = np.sort(data, axis=0)
-        edges = ordered[::-(-len(data) // self.N)]
+        edges = ordered[:: -(-len(data) // self.N)]
         if len(edges) < self.N:  # too few steps for whole bins: spread the edges evenly over those there are
             edges = ordered[np.arange(self.N) * len(data) // self.N]
         return np.concatenate([edges, ordered[-1:]])
@@ -135,8 +136,10 @@ class QuantileDiscretizer:
     def value_percentile(self, probs, percentile: float):
         """As `value_expectation`, a percentile in place of the mean."""
         rewards, values = self._reward_and_value(probs)
-        return (self.percentile(rewards, percentile, -REWARD_DIM - VALUE_DIM),
-                self.percentile(values, percentile, -VALUE_DIM))
+        return (
+            self.percentile(rewards, percentile, -REWARD_DIM - VALUE_DIM),
+            self.percentile(values, percentile, -VALUE_DIM),
+        )
 
     def value_fn(self, probs, percentile):
         """Reward and value of a plan's step.    probs : [ B x 2 x N+1 ]    percentile : 'mean', or 0 … 1"""
@@ -187,18 +190,22 @@ def load_discretizer(path) -> QuantileDiscretizer:
             thresholds = archive['thresholds']
         _check_edges(thresholds)
     except FileNotFoundError as error:
-        raise InputError(f'{path} is not there, and without it tokens mean nothing.\n'
-                         '  Restore it from where the run was trained, or train again.') from error
-    except Exception as error:      # damaged archives make the readers raise nearly anything
-        raise InputError(f'{path} cannot be read as a discretizer: {error}\n'
-                         '  Copy it again, or train again.') from error
+        raise InputError(
+            f'{path} is not there, and without it tokens mean nothing.\n'
+            '  Restore it from where the run was trained, or train again.'
+        ) from error
+    except Exception as error:  # damaged archives make the readers raise nearly anything
+        raise InputError(
+            f'{path} cannot be read as a discretizer: {error}\n  Copy it again, or train again.'
+        ) from error
     return QuantileDiscretizer.from_thresholds(thresholds)
 
 
 def _check_edges(thresholds):
     if thresholds.ndim != 2 or len(thresholds) < 2 or thresholds.dtype.kind != 'f':
-        raise ValueError(f'its thresholds are {thresholds.dtype} of the shape {thresholds.shape}, expected numbers, '
-                         '[ N + 1 x D ]')
+        raise ValueError(
+            f'its thresholds are {thresholds.dtype} of the shape {thresholds.shape}, expected numbers, [ N + 1 x D ]'
+        )
     if not np.isfinite(thresholds).all() or (np.diff(thresholds, axis=0) < 0).any():
         raise ValueError('its thresholds are not finite numbers in ascending order')
 

@@ -1,4 +1,5 @@
 """Recorded episodes as numbers, end to end: what methods learn from that need no tokens."""
+
 import zlib
 
 import numpy as np
@@ -46,16 +47,22 @@ class Episodes:
     def take(self, episodes: np.ndarray) -> 'Episodes':
         """Some of the episodes, by their numbers."""
         rows = np.concatenate([np.arange(self.starts[k], self.starts[k] + self.lengths[k]) for k in episodes])
-        return Episodes(self.observations[rows], self.actions[rows], self.rewards[rows], self.terminals[rows],
-                        self.lengths[episodes])
+        return Episodes(
+            self.observations[rows],
+            self.actions[rows],
+            self.rewards[rows],
+            self.terminals[rows],
+            self.lengths[episodes],
+        )
 
     def split(self, share: float, seed: int) -> tuple['Episodes', 'Episodes | None']:
         """Episodes to learn from, and others held out, at least one of them unless the share is 0."""
         if not share:
             return self, None
         if len(self) < 2:
-            raise InputError('a single episode cannot be shared between learning and holding out.\n'
-                             '  Leave out --held_out.')
+            raise InputError(
+                'a single episode cannot be shared between learning and holding out.\n  Leave out --held_out.'
+            )
         order = np.random.default_rng(seed).permutation(len(self))
         n_held_out = min(len(self) - 1, max(1, round(share * len(self))))
         return self.take(np.sort(order[n_held_out:])), self.take(np.sort(order[:n_held_out]))

@@ -1,13 +1,14 @@
 """Read and write recorded episodes in D4RL's HDF5 layout, and refuse what does not fit it.
 
-    file.hdf5
-      observations  [ steps x observation_dim ]     episode after episode, end to end:
-      actions       [ steps x action_dim ]
-      rewards       [ steps ]                         step      0  1  2  3 | 4  5  6 | 7  8  9
-      terminals     [ steps ]  the robot fell         terminal  .  .  .  X | .  .  . | .  .  .
-      timeouts      [ steps ]  the clock ran out      timeout   .  .  .  . | .  .  X | .  .  .   <- cut off
-      metadata/     env (a Gymnasium id), physics, and where the episodes come from
+file.hdf5
+  observations  [ steps x observation_dim ]     episode after episode, end to end:
+  actions       [ steps x action_dim ]
+  rewards       [ steps ]                         step      0  1  2  3 | 4  5  6 | 7  8  9
+  terminals     [ steps ]  the robot fell         terminal  .  .  .  X | .  .  . | .  .  .
+  timeouts      [ steps ]  the clock ran out      timeout   .  .  .  . | .  .  X | .  .  .   <- cut off
+  metadata/     env (a Gymnasium id), physics, and where the episodes come from
 """
+
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,9 +20,9 @@ from trajectory.utils.files import write_atomically
 
 COLUMNS = {'observations': 2, 'actions': 2, 'rewards': 1, 'terminals': 1, 'timeouts': 1}  # name: dimensions
 FLAGS = ('terminals', 'timeouts')
-BLOCK = 10_000              # rows that are read at a time, where none is kept
-LARGEST_UNSTORED = 2**30    # bytes that a column may have whatever the file's size
-LARGEST_RATIO = 1032        # of a column to its file, beyond that: no gzip is denser
+BLOCK = 10_000  # rows that are read at a time, where none is kept
+LARGEST_UNSTORED = 2**30  # bytes that a column may have whatever the file's size
+LARGEST_RATIO = 1032  # of a column to its file, beyond that: no gzip is denser
 
 _LAYOUT = f"D4RL's layout needs {', '.join(COLUMNS)}: see the top of trajectory/datasets/hdf5.py."
 _EPISODES = 'Leave those episodes out, or repair the file.'
@@ -72,8 +73,9 @@ def check_columns(columns: dict[str, np.ndarray]) -> list[Violation]:
     lengths = {name: len(column) for name, column in columns.items()}
     if len(set(lengths.values())) > 1:
         counted = ', '.join(f'{name} {length:,}' for name, length in lengths.items())
-        violations.insert(0, Violation(f'the columns differ in length: {counted}',
-                                       remedy='Every step needs one row in each.'))
+        violations.insert(
+            0, Violation(f'the columns differ in length: {counted}', remedy='Every step needs one row in each.')
+        )
     elif columns and not any(lengths.values()):
         violations.append(Violation('it holds no steps', remedy='Record some: python scripts/collect.py --help'))
     return violations
@@ -87,7 +89,7 @@ def read_metadata(path: str | Path) -> dict[str, str]:
         group = file['metadata'] if 'metadata' in list(file) else None
         if not isinstance(group, h5py.Group):
             return {}
-        entries = {name: group[name] for name in group}     # get() and items() pass over what is damaged
+        entries = {str(name): group[name] for name in group}  # get() and items() pass over what is damaged
         return {name: _as_text(entry[()]) for name, entry in entries.items() if isinstance(entry, h5py.Dataset)}
 
 
@@ -100,7 +102,7 @@ def check_readable(path: str | Path) -> None:
             if _claims_too_much(entry):
                 raise OSError(f"'{name}' has shape {entry.shape}, far more than the file can hold")
             for start in range(0, len(entry), BLOCK):
-                entry[start:start + BLOCK]
+                entry[start : start + BLOCK]
 
     with _opened(path) as file:
         file.visititems(read)
@@ -117,8 +119,9 @@ def write_episodes(path: str | Path, columns: dict[str, np.ndarray], metadata: d
     with write_atomically(path) as partial, h5py.File(partial, 'w', libver=('v110', 'v110')) as file:
         for name in COLUMNS:
             kind = bool if name in FLAGS else np.float32
-            file.create_dataset(name, data=columns[name].astype(kind), compression='gzip', compression_opts=9,
-                                shuffle=True)
+            file.create_dataset(
+                name, data=columns[name].astype(kind), compression='gzip', compression_opts=9, shuffle=True
+            )
         for name, value in metadata.items():
             file[f'metadata/{name}'] = value if isinstance(value, str) else json.dumps(value)
 
@@ -147,9 +150,11 @@ class _opened:
 
     def _damaged(self, error):
         reason = str(error).partition('\n')[0] or type(error).__name__
-        return (f'{self.path} ({self.path.stat().st_size:,} bytes) is not a whole HDF5 file: {reason}\n'
-                '  It may have been cut off on its way here: delete it, and copy or download it again (the same '
-                "command does so with D4RL's own).")
+        return (
+            f'{self.path} ({self.path.stat().st_size:,} bytes) is not a whole HDF5 file: {reason}\n'
+            '  It may have been cut off on its way here: delete it, and copy or download it again (the same '
+            "command does so with D4RL's own)."
+        )
 
 
 def _read_column(file, name, rank):
@@ -187,13 +192,21 @@ def _find_bad_rows(name, column):
     bad = ~np.isfinite(column)
     rows = np.flatnonzero(bad.any(axis=tuple(range(1, bad.ndim))))
     if len(rows):
-        yield Violation(f"'{name}' has {int(bad.sum()):,} values that are not finite, the first in row {rows[0]:,}",
-                        name, rows, _EPISODES)
+        yield Violation(
+            f"'{name}' has {int(bad.sum()):,} values that are not finite, the first in row {rows[0]:,}",
+            name,
+            rows,
+            _EPISODES,
+        )
     if name in FLAGS:
         rows = np.flatnonzero((column != 0) & (column != 1) & ~bad)
         if len(rows):
-            yield Violation(f"'{name}' has {len(rows):,} values other than 0 and 1, the first in row {rows[0]:,}",
-                            name, rows, _EPISODES)
+            yield Violation(
+                f"'{name}' has {len(rows):,} values other than 0 and 1, the first in row {rows[0]:,}",
+                name,
+                rows,
+                _EPISODES,
+            )
 
 
 def _as_text(value):

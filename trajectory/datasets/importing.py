@@ -16,6 +16,7 @@ Steps and buffers may bring what `gymnasium.wrappers.RecordEpisodeStatistics` ke
 (also `r` and `l`, as in its `info['episode']`), the returns and lengths of the last episodes in the order in which they
 ended. What was recorded is then compared with them.
 """
+
 import re
 import zipfile
 from pathlib import Path
@@ -25,11 +26,17 @@ import numpy as np
 from trajectory.datasets.hdf5 import COLUMNS, FLAGS, check_columns
 from trajectory.utils.errors import InputError
 
-ALIASES = {'terminations': 'terminals', 'terminated': 'terminals', 'truncations': 'timeouts', 'truncated': 'timeouts',
-           'r': 'return_queue', 'l': 'length_queue'}
+ALIASES = {
+    'terminations': 'terminals',
+    'terminated': 'terminals',
+    'truncations': 'timeouts',
+    'truncated': 'timeouts',
+    'r': 'return_queue',
+    'l': 'length_queue',
+}
 KNOWN = {*COLUMNS, 'return_queue', 'length_queue', 'dones'}
 NUMBERED = re.compile(r'(\w+)_(\d+)')
-TOLERANCE = 1e-3    # of a recorded return, relative
+TOLERANCE = 1e-3  # of a recorded return, relative
 
 _FORMS = 'python scripts/import_data.py --help shows the forms that are read.'
 
@@ -49,8 +56,9 @@ def import_episodes(path: str | Path, autoreset: str = 'next_step') -> dict[str,
         arrays = _read_arrays(path)
         numbers = sorted({int(found[2]) for found in map(NUMBERED.fullmatch, arrays) if found and found[1] in KNOWN})
         if numbers:
-            columns = _join([_read_episode(_strip(arrays, number), f'{path}, episode {number}') for number in numbers],
-                            path)
+            columns = _join(
+                [_read_episode(_strip(arrays, number), f'{path}, episode {number}') for number in numbers], path
+            )
         else:
             columns = _read_steps(arrays, path, autoreset)
     if violations := check_columns(columns):
@@ -63,8 +71,10 @@ def _read_arrays(path):
     if not path.is_file():
         raise InputError(f'{path} is not there.\n  Check the path.')
     if not zipfile.is_zipfile(path):
-        raise InputError(f'{path} is no .npz, or not whole; pickles are never read, because they can run code.\n'
-                         '  Write one with np.savez_compressed.')
+        raise InputError(
+            f'{path} is no .npz, or not whole; pickles are never read, because they can run code.\n'
+            '  Write one with np.savez_compressed.'
+        )
     try:
         with np.load(path, allow_pickle=False) as archive:
             return {_rename(name): archive[name] for name in archive.files if _rename(name)}
@@ -72,9 +82,10 @@ def _read_arrays(path):
         if isinstance(error, MemoryError):
             raise
         if 'allow_pickle' in str(error):
-            raise InputError(f'{path} holds Python objects, which are pickled and could run code: they are not read.\n'
-                             '  Write plain arrays of numbers, a list of episodes as observations_0, observations_1, …'
-                             ) from error
+            raise InputError(
+                f'{path} holds Python objects, which are pickled and could run code: they are not read.\n'
+                '  Write plain arrays of numbers, a list of episodes as observations_0, observations_1, …'
+            ) from error
         raise InputError(f'{path} cannot be read: {error}\n  It may be cut short: copy or write it again.') from error
 
 
@@ -98,7 +109,7 @@ def _read_episode(arrays, where):
     columns = {name: _need(arrays, name, where) for name in COLUMNS}
     if _length(columns['observations']) == length + 1:
         columns['observations'] = columns['observations'][:-1]
-    for name in [name for name in FLAGS if columns[name].size == 1]:    # of the episode, not of each step
+    for name in [name for name in FLAGS if columns[name].size == 1]:  # of the episode, not of each step
         columns[name] = np.append(np.zeros(max(0, length - 1), columns[name].dtype), columns[name])
     _check_shapes(columns, where)
     return _cut_off(columns)
@@ -115,12 +126,14 @@ def _read_steps(arrays, where, autoreset):
         if is_buffer and autoreset == 'next_step':
             kept = ~np.append(False, _ends(part)[:-1])
             if (earned := part['rewards'][~kept]).any():
-                raise InputError(f'{where}: the step after an end earned {earned[earned != 0][0]:g}, where a step that '
-                                 'begins anew earns nothing.\n  Pass --autoreset same_step.')
+                raise InputError(
+                    f'{where}: the step after an end earned {earned[earned != 0][0]:g}, where a step that '
+                    'begins anew earns nothing.\n  Pass --autoreset same_step.'
+                )
             part, steps = {name: column[kept] for name, column in part.items()}, steps[kept]
         ended += _finished_episodes(part, steps, number)
         parts.append(_cut_off(part) if is_buffer else part)
-    if not is_buffer or autoreset == 'next_step':       # with same_step, Gymnasium misses each episode's first step
+    if not is_buffer or autoreset == 'next_step':  # with same_step, Gymnasium misses each episode's first step
         _compare_with_statistics(sorted(ended), arrays, where)
     return _join(parts, where)
 
@@ -130,8 +143,10 @@ def _take_apart(columns, where):
     n_envs = columns['observations'].shape[1]
     for name, column in columns.items():
         if column.shape[1:2] != (n_envs,):
-            raise InputError(f"{where}: 'observations' are of {n_envs} environments, but '{name}' has shape "
-                             f'{column.shape}.\n  {_FORMS}')
+            raise InputError(
+                f"{where}: 'observations' are of {n_envs} environments, but '{name}' has shape "
+                f'{column.shape}.\n  {_FORMS}'
+            )
     return [{name: column[:, number] for name, column in columns.items()} for number in range(n_envs)]
 
 
@@ -144,8 +159,10 @@ def _finished_episodes(columns, steps, number):
     ends = np.flatnonzero(_ends(columns))
     starts = np.append(0, ends + 1)[:-1]
     returns = np.append(0, np.cumsum(columns['rewards'], dtype=np.float64))
-    return [(int(steps[end]), number, int(end + 1 - start), float(returns[end + 1] - returns[start]))
-            for start, end in zip(starts, ends, strict=True)]
+    return [
+        (int(steps[end]), number, int(end + 1 - start), float(returns[end + 1] - returns[start]))
+        for start, end in zip(starts, ends, strict=True)
+    ]
 
 
 def _compare_with_statistics(ended, arrays, where):
@@ -156,7 +173,8 @@ def _compare_with_statistics(ended, arrays, where):
             if abs(episode[place] - expected) > TOLERANCE * max(1, abs(expected)):
                 raise InputError(
                     f'{where}: the episode that ended in row {episode[0]:,} has {episode[place]:.6g} {words}, {name} '
-                    f'says {expected:.6g}.\n  Were rewards scaled before they were recorded, or steps left out?')
+                    f'says {expected:.6g}.\n  Were rewards scaled before they were recorded, or steps left out?'
+                )
 
 
 def _join(parts, where):
@@ -166,8 +184,10 @@ def _join(parts, where):
         widths = [part[name].shape[1] for part in parts]
         if len(set(widths)) > 1:
             other = next(number for number, width in enumerate(widths) if width != widths[0])
-            raise InputError(f"{where}: '{name}' of the first episode has {widths[0]} columns, of the episode in place "
-                             f'{other} {widths[other]}.\n  Import those of one robot alone.')
+            raise InputError(
+                f"{where}: '{name}' of the first episode has {widths[0]} columns, of the episode in place "
+                f'{other} {widths[other]}.\n  Import those of one robot alone.'
+            )
     return {name: np.concatenate([part[name] for part in parts]) for name in COLUMNS}
 
 
@@ -196,8 +216,9 @@ def _check_shapes(columns, where):
         shape, rank = columns[name].shape, COLUMNS[name]
         if len(shape) != rank or 0 in shape or shape[0] != length:
             numbers = ' x numbers' if rank == 2 else ''
-            raise InputError(f"{where}: '{name}' has shape {shape}, expected [ {length or 'steps'}{numbers} ].\n"
-                             f'  {_FORMS}')
+            raise InputError(
+                f"{where}: '{name}' has shape {shape}, expected [ {length or 'steps'}{numbers} ].\n  {_FORMS}"
+            )
 
 
 def _length(array):

@@ -1,4 +1,5 @@
 """Look at a file of recorded episodes as a whole: what it holds, and everything that is wrong with it."""
+
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,9 +13,9 @@ from trajectory.environments.catalogue import d4rl_catalogue
 from trajectory.utils.errors import InputError
 from trajectory.utils.layout import TransitionLayout
 
-LONGEST = 1000          # steps of an episode that scripts/train.py admits without being told
+LONGEST = 1000  # steps of an episode that scripts/train.py admits without being told
 NO_ENVIRONMENT = 'Correct metadata/env and metadata/physics, or name the data set: --dataset hopper-medium-v2.'
-TOLERANCE = 1e-3        # by which a recorded action may pass its bounds
+TOLERANCE = 1e-3  # by which a recorded action may pass its bounds
 
 
 @dataclass(frozen=True)
@@ -56,9 +57,13 @@ def _describe_limit(fell, clock, lengths, limit):
     ends = np.cumsum(lengths) - 1
     at_limit = lengths == limit
     if limit and at_limit.sum() > 1 and fell[ends][at_limit].all() and not clock.any():
-        yield Violation(f'{at_limit.sum():,} episodes end as falls exactly at the step limit of {limit:,}, and no row '
-                        'is a time-out', 'terminals', ends[at_limit],
-                        'Mark them in timeouts instead: a penalty and a value of zero would be learned there.')
+        yield Violation(
+            f'{at_limit.sum():,} episodes end as falls exactly at the step limit of {limit:,}, and no row '
+            'is a time-out',
+            'terminals',
+            ends[at_limit],
+            'Mark them in timeouts instead: a penalty and a value of zero would be learned there.',
+        )
 
 
 def inspect_file(path: str | Path, name: str | None = None) -> Inspection:
@@ -102,8 +107,12 @@ def _find_wide_actions(actions, space):
     wide = ((actions < space.low - TOLERANCE) | (actions > space.high + TOLERANCE)).any(axis=1)
     wide &= np.isfinite(actions).all(axis=1)
     if wide.any():
-        yield Violation(f"'actions' pass the environment's bounds in {wide.sum():,} rows, the first {wide.argmax():,}",
-                        'actions', np.flatnonzero(wide), 'It cuts them off; a model learns them as they are recorded.')
+        yield Violation(
+            f"'actions' pass the environment's bounds in {wide.sum():,} rows, the first {wide.argmax():,}",
+            'actions',
+            np.flatnonzero(wide),
+            'It cuts them off; a model learns them as they are recorded.',
+        )
 
 
 def _describe_ends(fell, clock, lengths):
@@ -111,15 +120,27 @@ def _describe_ends(fell, clock, lengths):
     starts = np.cumsum(lengths) - lengths
     both = np.flatnonzero(fell & clock)
     if len(both):
-        yield Violation(f'the robot fell as the clock ran out in {len(both):,} rows, the first {both[0]:,}', None, both,
-                        'They count as falls.')
+        yield Violation(
+            f'the robot fell as the clock ran out in {len(both):,} rows, the first {both[0]:,}',
+            None,
+            both,
+            'They count as falls.',
+        )
     if not (fell[-1] or clock[-1]):
-        yield Violation('the last episode is cut off by the end of the file', None, starts[-1:],
-                        'It counts as one whose time ran out.')
+        yield Violation(
+            'the last episode is cut off by the end of the file',
+            None,
+            starts[-1:],
+            'It counts as one whose time ran out.',
+        )
     for those, words, remedy in (
         (lengths > LONGEST, f'have more than {LONGEST:,} steps', 'Train with --max_path_length None.'),
         (lengths == 1, 'have one step', 'No window starts there: nothing is learned from them.'),
     ):
         if those.any():
-            yield Violation(f'{those.sum():,} episodes {words}, the first from row {starts[those][0]:,}', None,
-                            starts[those], remedy)
+            yield Violation(
+                f'{those.sum():,} episodes {words}, the first from row {starts[those][0]:,}',
+                None,
+                starts[those],
+                remedy,
+            )

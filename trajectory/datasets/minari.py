@@ -2,6 +2,7 @@
 
 Observations and actions must be rows of numbers (`Box`); dictionaries of them, as mazes and kitchens have, are refused.
 """
+
 import os
 from contextlib import nullcontext
 from pathlib import Path
@@ -15,8 +16,16 @@ from trajectory.storage.download import file_lock
 from trajectory.utils.errors import InputError
 
 PREFIX = 'minari:'
-OF_PICTURES = {'render_mode', 'width', 'height', 'camera_id', 'camera_name', 'default_camera_config', 'max_geom',
-               'visual_options'}    # settings of an environment that change nothing in it
+OF_PICTURES = {
+    'render_mode',
+    'width',
+    'height',
+    'camera_id',
+    'camera_name',
+    'default_camera_config',
+    'max_geom',
+    'visual_options',
+}  # settings of an environment that change nothing in it
 
 
 def is_minari(name: str) -> bool:
@@ -28,17 +37,22 @@ def find_minari(name: str, dataset_path: Path | None, backend: str) -> DataSourc
     if not is_minari(name):
         return None
     if dataset_path is not None:
-        raise InputError(f"{name} names Minari's data, and {dataset_path} other.\n  Leave out --dataset_path, or "
-                         'name the dataset otherwise.')
+        raise InputError(
+            f"{name} names Minari's data, and {dataset_path} other.\n  Leave out --dataset_path, or "
+            'name the dataset otherwise.'
+        )
     dataset = _open(name)
     spec = dataset.env_spec
     if spec is None:
-        raise InputError(f'{name} does not say which environment it was recorded in.\n'
-                         '  Record it with one, or bring it over: python scripts/import_data.py --help')
+        raise InputError(
+            f'{name} does not say which environment it was recorded in.\n'
+            '  Record it with one, or bring it over: python scripts/import_data.py --help'
+        )
     if spec.additional_wrappers:
         wrappers = ', '.join(wrapper.name for wrapper in spec.additional_wrappers)
-        raise InputError(f'{name} was recorded in {spec.id} through {wrappers}, which are not made here.\n'
-                         '  Record it without them.')
+        raise InputError(
+            f'{name} was recorded in {spec.id} through {wrappers}, which are not made here.\n  Record it without them.'
+        )
     settings = {key: value for key, value in spec.kwargs.items() if key not in OF_PICTURES}
     if spec.max_episode_steps is not None:
         settings['max_episode_steps'] = spec.max_episode_steps
@@ -66,8 +80,11 @@ def _lay_end_to_end(episodes):
     for number, episode in enumerate(episodes):
         timeouts = np.array(episode.truncations, dtype=bool)
         timeouts[-1:] |= ~np.asarray(episode.terminations, dtype=bool)[-1:]
-        for name, values in zip(COLUMNS, (episode.observations[:len(episode)], episode.actions, episode.rewards,
-                                          episode.terminations, timeouts), strict=True):
+        for name, values in zip(
+            COLUMNS,
+            (episode.observations[: len(episode)], episode.actions, episode.rewards, episode.terminations, timeouts),
+            strict=True,
+        ):
             if number == 0:
                 parts[name].clear()
             parts[name].append(np.asarray(values, dtype=bool if name in ('terminals', 'timeouts') else np.float32))
@@ -80,16 +97,19 @@ def _open(name):
         import minari
         from minari.dataset.minari_dataset import parse_dataset_id
     except ImportError as error:
-        raise InputError(f'{name} needs the package minari.\n'
-                         '  Install it: pip install -c constraints.txt -e .[minari]') from error
+        raise InputError(
+            f'{name} needs the package minari.\n  Install it: pip install -c constraints.txt -e .[minari]'
+        ) from error
     from gymnasium.spaces import Box
 
     id = name.removeprefix(PREFIX)
-    remedy = (f'  See what there is: minari list remote. Where there is a network, minari download {id}, and put it '
-              f'here: {_folder(id)};\n  or set MINARI_DATASETS_PATH to the folder that holds it.')
+    remedy = (
+        f'  See what there is: minari list remote. Where there is a network, minari download {id}, and put it '
+        f'here: {_folder(id)};\n  or set MINARI_DATASETS_PATH to the folder that holds it.'
+    )
     try:
         parse_dataset_id(id)
-        is_fixed = _folder(id).exists() and not os.access(_folder(id).parent, os.W_OK)      # nobody is fetching it
+        is_fixed = _folder(id).exists() and not os.access(_folder(id).parent, os.W_OK)  # nobody is fetching it
         with nullcontext() if is_fixed else file_lock(_folder(id), name, remedy):
             dataset = minari.load_dataset(id, download=True)
     except InputError:
@@ -100,8 +120,10 @@ def _open(name):
         raise InputError(f'{name} cannot be had: {_first_line(error)}\n{remedy}') from error
     for what, space in (('observations', dataset.observation_space), ('actions', dataset.action_space)):
         if not isinstance(space, Box) or len(space.shape) != 1:
-            raise InputError(f'the {what} of {name} are {_describe(space)}, expected rows of numbers, a Box.\n'
-                             '  Bring over the columns to learn from: python scripts/import_data.py --help')
+            raise InputError(
+                f'the {what} of {name} are {_describe(space)}, expected rows of numbers, a Box.\n'
+                '  Bring over the columns to learn from: python scripts/import_data.py --help'
+            )
     return dataset
 
 
@@ -120,8 +142,11 @@ def _first_line(error):
 
 def _describe(space):
     inside = getattr(space, 'spaces', None)
-    return f'a {type(space).__name__}' + (f' of {", ".join(map(str, inside))}' if isinstance(inside, dict) else '') + (
-        f' of shape {space.shape}' if space.shape and len(space.shape) != 1 else '')
+    return (
+        f'a {type(space).__name__}'
+        + (f' of {", ".join(map(str, inside))}' if isinstance(inside, dict) else '')
+        + (f' of shape {space.shape}' if space.shape and len(space.shape) != 1 else '')
+    )
 
 
 def _read_references(dataset):

@@ -1,4 +1,5 @@
 """Leave out the observation columns that carry nothing: Ant's contact forces, and the kitchen's goal."""
+
 from collections.abc import Callable
 
 import numpy as np
@@ -22,8 +23,10 @@ def ant_preprocess_fn(observations: np.ndarray) -> np.ndarray:
 
 def _keep(observations, n_kept, n_all, whose):
     if observations.shape[-1] not in (n_kept, n_all):  # n_kept: left out already, as stock Ant-v4 does
-        raise InputError(f'expected {whose} observation of {n_all} columns (or the first {n_kept} of them), '
-                         f'found {observations.shape[-1]}')
+        raise InputError(
+            f'expected {whose} observation of {n_all} columns (or the first {n_kept} of them), '
+            f'found {observations.shape[-1]}'
+        )
     return observations[..., :n_kept]
 
 
@@ -59,7 +62,8 @@ def _unchanged(observations):
 
 preprocess_functions = {
     name: vmap(kitchen_preprocess_fn if name.startswith('kitchen') else ant_preprocess_fn)
-    for name in d4rl_catalogue() if name.startswith('kitchen') or robot_of(name) == 'ant'
+    for name in d4rl_catalogue()
+    if name.startswith('kitchen') or robot_of(name) == 'ant'
 }
 
 dataset_preprocess_functions = {name: preprocess_dataset(fn) for name, fn in preprocess_functions.items()}

@@ -6,6 +6,7 @@ end, as they were recorded; nothing is padded, and a window is gathered only whe
     tokens   [ a0 a1 a2 a3 | b0 b1 | c0 c1 c2 ]    a window of 3 from a2:  a2 a3  N    (N: every column the stop token)
     windows    a0 a1 a2      b0      c0 c1         a start at every step but an episode's last
 """
+
 import tempfile
 import zlib
 
@@ -47,8 +48,10 @@ def find_path_lengths(terminals: np.ndarray) -> np.ndarray:
 def check_path_lengths(lengths: np.ndarray, max_path_length: int) -> None:
     if len(lengths) and lengths.max() > max_path_length:
         longest = int(lengths.argmax())
-        raise InputError(f'episode {longest} has {lengths[longest]:,} steps, more than max_path_length = '
-                         f'{max_path_length:,}.\n  Pass --max_path_length None to take the length from the data.')
+        raise InputError(
+            f'episode {longest} has {lengths[longest]:,} steps, more than max_path_length = '
+            f'{max_path_length:,}.\n  Pass --max_path_length None to take the length from the data.'
+        )
 
 
 def check_widths(env, preprocess_fn, layout: TransitionLayout) -> None:
@@ -57,11 +60,15 @@ def check_widths(env, preprocess_fn, layout: TransitionLayout) -> None:
         widths = len(preprocess_fn(np.zeros(env.observation_space.shape))), env.action_space.shape[0]
     else:
         widths = getattr(getattr(env, 'spec', None), 'widths', None) or (layout.observation_dim, layout.action_dim)
-    for name, found, expected in (('observations', layout.observation_dim, widths[0]),
-                                  ('actions', layout.action_dim, widths[1])):
+    for name, found, expected in (
+        ('observations', layout.observation_dim, widths[0]),
+        ('actions', layout.action_dim, widths[1]),
+    ):
         if found != expected:
-            raise InputError(f"'{name}' of {env.name} has {found} columns, those of its environment {env.id} "
-                             f'{expected}.\n  Was it recorded in another? Correct metadata/env, or --dataset.')
+            raise InputError(
+                f"'{name}' of {env.name} has {found} columns, those of its environment {env.id} "
+                f'{expected}.\n  Was it recorded in another? Correct metadata/env, or --dataset.'
+            )
 
 
 def discounted_values(rewards: np.ndarray, lengths: np.ndarray, discount: float) -> np.ndarray:
@@ -89,8 +96,16 @@ class SequenceDataset(torch.utils.data.Dataset):
     joined_raw      : [ steps x D ]       path_lengths : [ paths ]
     """
 
-    def __init__(self, env, sequence_length: int = 250, step: int = 10, discount: float = 0.99,
-                 max_path_length: int | None = 1000, penalty: float | None = None, device: str = 'cpu'):
+    def __init__(
+        self,
+        env,
+        sequence_length: int = 250,
+        step: int = 10,
+        discount: float = 0.99,
+        max_path_length: int | None = 1000,
+        penalty: float | None = None,
+        device: str = 'cpu',
+    ):
         env = find_source(env) if isinstance(env, str) else env
         self.env = env
         self.sequence_length = sequence_length
@@ -114,8 +129,9 @@ class SequenceDataset(torch.utils.data.Dataset):
         if penalty is not None:
             rewards[data['realterminals'][:, 0]] = penalty
         values = discounted_values(rewards, self.path_lengths, discount)
-        self.joined_raw = np.concatenate([data['observations'], data['actions'], rewards[:, None], values[:, None]],
-                                         axis=1, dtype=np.float64)
+        self.joined_raw = np.concatenate(
+            [data['observations'], data['actions'], rewards[:, None], values[:, None]], axis=1, dtype=np.float64
+        )
         self._find_windows()
 
     def _find_windows(self):
@@ -127,8 +143,10 @@ class SequenceDataset(torch.utils.data.Dataset):
                 f'{self.sequence_length}.\n  Pass a smaller --subsampled_sequence_length.'
             )
         if longest < 2:
-            raise InputError(f'each of the {len(self.path_lengths):,} episodes ends at its first step, and no window '
-                             'starts at a last one.\n  Record longer episodes.')
+            raise InputError(
+                f'each of the {len(self.path_lengths):,} episodes ends at its first step, and no window '
+                'starts at a last one.\n  Record longer episodes.'
+            )
         n_windows = self.path_lengths - 1
         paths = np.repeat(np.arange(len(self.path_lengths)), n_windows)
         starts = np.arange(len(paths)) - np.repeat(np.cumsum(n_windows) - n_windows, n_windows)
@@ -198,11 +216,11 @@ class SequenceDataset(torch.utils.data.Dataset):
 
     @property
     def rewards_segmented(self) -> np.ndarray:
-        return self.joined_segmented[:, :self.max_path_length, [self.layout.reward]]
+        return self.joined_segmented[:, : self.max_path_length, [self.layout.reward]]
 
     @property
     def values_segmented(self) -> np.ndarray:
-        return self.joined_segmented[:, :self.max_path_length, [self.layout.value]]
+        return self.joined_segmented[:, : self.max_path_length, [self.layout.value]]
 
     def _segment(self):
         terminals = np.zeros(len(self.joined_raw), dtype=bool)
@@ -215,14 +233,16 @@ class SequenceDataset(torch.utils.data.Dataset):
         share : of the episodes that is held out, at least one of them unless it is 0; windows of one overlap, so an
                 episode is never on both sides
         """
-        paths = np.flatnonzero(self.path_lengths > 1)       # a path of one step has no window
+        paths = np.flatnonzero(self.path_lengths > 1)  # a path of one step has no window
         if share and len(paths) < 2:
-            raise InputError(f'{len(paths)} episode cannot be shared between learning and holding out.\n'
-                             '  Leave out --held_out.')
+            raise InputError(
+                f'{len(paths)} episode cannot be shared between learning and holding out.\n  Leave out --held_out.'
+            )
         n_held_out = min(len(paths) - 1, max(1, round(share * len(paths)))) if share else 0
         held_out = np.random.default_rng(seed).permutation(paths)[:n_held_out]
         is_held_out = np.isin(self._windows[:, 0], held_out)
-        return tuple(torch.as_tensor(np.flatnonzero(side)) for side in (~is_held_out, is_held_out))
+        learned, held_out = (torch.as_tensor(np.flatnonzero(side)) for side in (~is_held_out, is_held_out))
+        return learned, held_out
 
     def count_targets(self, indices: Tensor) -> int:
         """How many targets of these windows are not the stop token.    indices : [ B ], on the CPU"""
@@ -299,7 +319,7 @@ class GoalDataset(DiscretizedDataset):
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
         ends = self._to_device(np.cumsum(self.path_lengths) - 1)
-        self.goals = self.tokens[ends][:, self.layout.observation].long()          # [ paths x observation_dim ]
+        self.goals = self.tokens[ends][:, self.layout.observation].long()  # [ paths x observation_dim ]
         self._path = self._to_device(self._windows[:, 0].copy())
 
     def gather(self, indices: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -1,4 +1,5 @@
 """Recorded experience with the environment it belongs to: what every dataset is made from; no simulator is built."""
+
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path

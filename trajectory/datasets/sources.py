@@ -1,4 +1,5 @@
 """Find a dataset by name: one registry of sources. A new source is a function in `SOURCES`."""
+
 import contextlib
 import difflib
 import json
@@ -27,8 +28,13 @@ def find_file(name: str, dataset_path: Path | None, backend: str) -> DataSource 
     metadata = read_metadata(path) if path is not None and path.exists() else {}
     if 'env' not in metadata:
         return None
-    spec = EnvironmentSpec(metadata['env'], metadata.get('physics', 'stock'), name, backend=backend,
-                           data_source=_sources(metadata) or path.name)
+    spec = EnvironmentSpec(
+        metadata['env'],
+        metadata.get('physics', 'stock'),
+        name,
+        backend=backend,
+        data_source=_sources(metadata) or path.name,
+    )
     return DataSource(name, spec, path, lambda: read_episodes(path))
 
 
@@ -60,11 +66,14 @@ def find_source(name: str, dataset_path: str | Path | None = None, backend: str 
             source.spec.check()
             return source
     if path is not None:
-        raise InputError(f"{path} does not say which environment it was recorded in (metadata/env), and '{name}' is no "
-                         'D4RL name.\n  Add metadata/env = Hopper-v4, say, or name the dataset as D4RL does: '
-                         '--dataset hopper-medium-v2')
-    raise InputError(f'{_unknown(name)}\n  Your own: --dataset NAME --dataset_path FILE.hdf5; '
-                     'of Minari: --dataset minari:ID')
+        raise InputError(
+            f"{path} does not say which environment it was recorded in (metadata/env), and '{name}' is no "
+            'D4RL name.\n  Add metadata/env = Hopper-v4, say, or name the dataset as D4RL does: '
+            '--dataset hopper-medium-v2'
+        )
+    raise InputError(
+        f'{_unknown(name)}\n  Your own: --dataset NAME --dataset_path FILE.hdf5; of Minari: --dataset minari:ID'
+    )
 
 
 def load_environment(name: str, dataset_path: str | Path | None = None, backend: str = 'mujoco'):

@@ -1,4 +1,5 @@
 """Know D4RL's data sets: their files, and the two returns that turn a return into a score."""
+
 import csv
 from dataclasses import dataclass
 from functools import cache
@@ -6,9 +7,16 @@ from pathlib import Path
 
 ROBOTS = {'hopper': 'Hopper', 'halfcheetah': 'HalfCheetah', 'walker2d': 'Walker2d', 'ant': 'Ant'}
 WIDTHS = {  # of observations, less the columns that are always left out, and of actions
-    'Hopper-v4': (11, 3), 'Hopper-v5': (11, 3), 'HalfCheetah-v4': (17, 6), 'HalfCheetah-v5': (17, 6),
-    'Walker2d-v4': (17, 6), 'Walker2d-v5': (17, 6), 'Ant-v4': (27, 8),
-    'maze2d': (4, 2), 'antmaze': (29, 8), 'kitchen': (30, 9),
+    'Hopper-v4': (11, 3),
+    'Hopper-v5': (11, 3),
+    'HalfCheetah-v4': (17, 6),
+    'HalfCheetah-v5': (17, 6),
+    'Walker2d-v4': (17, 6),
+    'Walker2d-v5': (17, 6),
+    'Ant-v4': (27, 8),
+    'maze2d': (4, 2),
+    'antmaze': (29, 8),
+    'kitchen': (30, 9),
 }
 TASKS = ('maze2d', 'antmaze', 'kitchen')  # whose environments gymnasium-robotics has
 VERSION = 'v2'  # of the data sets whose reference returns score a robot

@@ -1,4 +1,5 @@
 """Make a simulator from an environment's id and physics."""
+
 import gymnasium
 import mujoco
 import numpy as np
@@ -14,8 +15,13 @@ from trajectory.utils.errors import InputError
 MAX_EPISODE_STEPS = 1000
 
 
-def make_environment(id: str, physics: str, name: str | None = None, settings: dict | None = None,
-                     references: tuple[float, float] | None = None):
+def make_environment(
+    id: str,
+    physics: str,
+    name: str | None = None,
+    settings: dict | None = None,
+    references: tuple[float, float] | None = None,
+):
     """An environment by its Gymnasium id.
 
     physics    : `d4rl` or `stock`
@@ -35,8 +41,10 @@ def make_environment(id: str, physics: str, name: str | None = None, settings: d
 def _make_robot(id, settings):
     for key, value in settings.items():
         if not all(isinstance(number, bool | int | float) for number in np.ravel(np.array(value, dtype=object))):
-            raise InputError(f'{id} is to be made with {key} = {str(value)[:100]!r}; only numbers can be set.\n'
-                             '  Record the data with its own.')
+            raise InputError(
+                f'{id} is to be made with {key} = {str(value)[:100]!r}; only numbers can be set.\n'
+                '  Record the data with its own.'
+            )
     try:
         if ':' in id:  # Gymnasium would import the module before the colon: a file must not choose what runs
             raise gymnasium.error.NameNotFound('an id names no module')

@@ -1,9 +1,9 @@
 """The environment that everyone sees: a Gymnasium simulation with D4RL's attributes and scores."""
+
 import warnings
 
 import gymnasium
 import numpy as np
-from gymnasium.envs.mujoco.mujoco_env import MujocoEnv
 
 from trajectory.environments.catalogue import reference_returns
 from trajectory.utils.errors import InputError
@@ -25,14 +25,20 @@ class OfflineEnvironment(gymnasium.Wrapper):
     """
 
     data_source: str | None = None
-    source = dataset_path = None        # the dataset it belongs to, an object with `get_dataset`
-    shift: np.ndarray | float = 0.0     # of its x and y, from those of the simulation
+    source = dataset_path = None  # the dataset it belongs to, an object with `get_dataset`
+    shift: np.ndarray | float = 0.0  # of its x and y, from those of the simulation
     goal: np.ndarray | None = None
     walls: np.ndarray | None = None
     wall_side: float | None = None
 
-    def __init__(self, env: gymnasium.Env, name: str, physics: str, settings: dict | None = None,
-                 references: tuple[float, float] | None = None):
+    def __init__(
+        self,
+        env: gymnasium.Env,
+        name: str,
+        physics: str,
+        settings: dict | None = None,
+        references: tuple[float, float] | None = None,
+    ):
         super().__init__(env)
         self.name = name
         self.physics = physics
@@ -51,8 +57,8 @@ class OfflineEnvironment(gymnasium.Wrapper):
         return self.walls is not None
 
     @property
-    def robot(self) -> MujocoEnv:
-        """The bare simulation: model, data, and a step that no clock counts."""
+    def robot(self):
+        """The bare simulation, a `MujocoEnv`: model, data, and a step that no clock counts."""
         return self.unwrapped
 
     def reset(self, *, seed=None, options=None):

@@ -4,6 +4,7 @@ Two things changed since. Up to 2.1.0 a capsule (radius r, half-length h) had th
 (radius r, half-length h + r/2); later versions use the capsule's own. And since 3.5 a contact margin acts as if
 it were doubled.
 """
+
 import mujoco
 import numpy as np
 

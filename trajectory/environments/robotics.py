@@ -13,6 +13,7 @@ In gymnasium-robotics x grows along a row of the map, and y from the bottom row 
 rows and y along them; in its antmaze x grows along the rows and y down them. So it is given the map turned or
 mirrored, and what is left between the two is a shift.
 """
+
 import contextlib
 import io
 from pathlib import Path
@@ -28,22 +29,47 @@ MAPS = {  # '#' a wall; the first row and column are 0
     'open': ('#######', '#     #', '#     #', '#     #', '#######'),
     'umaze': ('#####', '#   #', '### #', '#   #', '#####'),
     'medium': ('########', '#  ##  #', '#  #   #', '##   ###', '#  #   #', '# #  # #', '#   #  #', '########'),
-    'large': ('############', '#    #     #', '# ## # # # #', '#      #   #', '# #### ### #', '#  # #     #',
-              '## # # # ###', '#  #   #   #', '############'),
+    'large': (
+        '############',
+        '#    #     #',
+        '# ## # # # #',
+        '#      #   #',
+        '# #### ### #',
+        '#  # #     #',
+        '## # # # ###',
+        '#  #   #   #',
+        '############',
+    ),
     'eval-umaze': ('#####', '#   #', '# ###', '#   #', '#####'),
     'eval-medium': ('########', '#      #', '# # ## #', '#    # #', '###  ###', '#      #', '#  ##  #', '########'),
-    'eval-large': ('############', '#  #   #   #', '## ### # # #', '#  # #     #', '# ## #  ## #', '#      #   #',
-                   '# ## # # ###', '#    #     #', '############'),
+    'eval-large': (
+        '############',
+        '#  #   #   #',
+        '## ### # # #',
+        '#  # #     #',
+        '# ## #  ## #',
+        '#      #   #',
+        '# ## # # ###',
+        '#    #     #',
+        '############',
+    ),
 }
-POINT_GOALS = {'open': (2, 3), 'umaze': (1, 1), 'medium': (6, 6), 'large': (7, 9),
-               'eval-umaze': (1, 3), 'eval-medium': (1, 6), 'eval-large': (1, 9)}                   # row and column
+POINT_GOALS = {
+    'open': (2, 3),
+    'umaze': (1, 1),
+    'medium': (6, 6),
+    'large': (7, 9),
+    'eval-umaze': (1, 3),
+    'eval-medium': (1, 6),
+    'eval-large': (1, 9),
+}  # row and column
 POINT_STEPS = {'open': 150, 'umaze': 300, 'medium': 600, 'large': 800}
 ANT_GOALS = {'umaze': (3, 1), 'medium': (6, 6), 'large': (7, 9)}
 ANT_STEPS = {'umaze': 700, 'medium': 1000, 'large': 1000}
 ANT_START = (1, 1)
 GOAL_RADIUS = 0.5
 KITCHEN_STEPS = 280
-KITCHEN_NOISE = 0.1     # of the robot's positions, as a share of what its makers measured
+KITCHEN_NOISE = 0.1  # of the robot's positions, as a share of what its makers measured
 KITCHEN_TASKS = {
     'complete': ('microwave', 'kettle', 'light switch', 'slide cabinet'),
     'partial': ('microwave', 'kettle', 'light switch', 'slide cabinet'),
@@ -54,11 +80,13 @@ KITCHEN_TASKS = {
 def make_task(name: str, data: str) -> OfflineEnvironment:
     """One of D4RL's mazes or kitchens.    name : as D4RL's catalogue has it    data : the data set's name"""
     try:
-        with contextlib.redirect_stderr(io.StringIO()):     # it brings news
+        with contextlib.redirect_stderr(io.StringIO()):  # it brings news
             import gymnasium_robotics
     except ImportError as error:
-        raise InputError(f'{name} is simulated by gymnasium-robotics, which is not installed.\n'
-                         '  Install it: pip install -e .[robotics]') from error
+        raise InputError(
+            f'{name} is simulated by gymnasium-robotics, which is not installed.\n'
+            '  Install it: pip install -e .[robotics]'
+        ) from error
     gymnasium.register_envs(gymnasium_robotics)
     kinds = {'maze2d': PointMaze, 'antmaze': AntMaze, 'kitchen': Kitchen}
     return kinds[name.split('-', 1)[0]](name, data)
@@ -70,20 +98,21 @@ class Maze(OfflineEnvironment):
     goal  : [ x, y ]    cells : [ cells x 2 ], the middles of where one can be    walls : [ walls x 2 ]
     """
 
-    id_there: str           # of the environment in gymnasium-robotics
+    id_there: str  # of the environment in gymnasium-robotics
     ends_at_goal = False
 
     def __init__(self, id: str, data: str, layout: str, max_episode_steps: int):
         is_wall = np.array([[cell == '#' for cell in row] for row in MAPS[layout]])
-        env = make_quietly(self.id_there, maze_map=self.turn(is_wall).astype(int).tolist(),
-                           max_episode_steps=max_episode_steps)
+        env = make_quietly(
+            self.id_there, maze_map=self.turn(is_wall).astype(int).tolist(), max_episode_steps=max_episode_steps
+        )
         super().__init__(env, data, 'stock')
         self.id = id
-        Path(self.unwrapped.tmp_xml_file_path).unlink(missing_ok=True)      # else it stays for good
-        self.places = np.argwhere(~is_wall)                                 # rows and columns
+        Path(self.unwrapped.tmp_xml_file_path).unlink(missing_ok=True)  # else it stays for good
+        self.places = np.argwhere(~is_wall)  # rows and columns
         self.cells, self.walls = self.to_xy(self.places), self.to_xy(np.argwhere(is_wall))
         self.wall_side = float(self.unwrapped.maze.maze_size_scaling)
-        self.shift = self.to_xy((np.array(is_wall.shape) - 1) / 2)         # of what is its origin, the map's middle
+        self.shift = self.to_xy((np.array(is_wall.shape) - 1) / 2)  # of what is its origin, the map's middle
         self._rewards_nearness = '-dense-' in id
         self._is_own_goal = True
         self.observation_space = gymnasium.spaces.Box(-np.inf, np.inf, self.state_vector().shape)
@@ -222,8 +251,12 @@ class Kitchen(OfflineEnvironment):
         from gymnasium_robotics.envs.franka_kitchen.kitchen_env import OBS_ELEMENT_GOALS, OBS_ELEMENT_INDICES
 
         tasks = KITCHEN_TASKS[id.split('-')[1]]
-        env = make_quietly('FrankaKitchen-v1', tasks_to_complete=list(tasks), robot_noise_ratio=KITCHEN_NOISE,
-                           max_episode_steps=KITCHEN_STEPS)
+        env = make_quietly(
+            'FrankaKitchen-v1',
+            tasks_to_complete=list(tasks),
+            robot_noise_ratio=KITCHEN_NOISE,
+            max_episode_steps=KITCHEN_STEPS,
+        )
         super().__init__(env, data, 'stock')
         self.id = id
         self._goals = np.zeros(self.robot.model.nq)
@@ -238,7 +271,7 @@ class Kitchen(OfflineEnvironment):
     def _pad(self, observation):
         n_robot = 9
         columns = observation['observation']
-        robot, objects = columns[:n_robot], columns[2 * n_robot:2 * n_robot + len(self._goals) - n_robot]
+        robot, objects = columns[:n_robot], columns[2 * n_robot : 2 * n_robot + len(self._goals) - n_robot]
         return np.concatenate([robot, objects, self._goals])
 
     def observe(self) -> np.ndarray:

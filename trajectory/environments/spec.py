@@ -1,4 +1,5 @@
 """Specification of an environment: what names it, without a simulator."""
+
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -40,7 +41,7 @@ class EnvironmentSpec:
 
         if self.backend == 'mujoco' and not is_task(self.id):
             try:
-                if ':' in self.id:      # Gymnasium would import the module before the colon
+                if ':' in self.id:  # Gymnasium would import the module before the colon
                     raise gymnasium.error.NameNotFound('an id names no module')
                 entry_point = str(gymnasium.spec(self.id).entry_point)
             except (gymnasium.error.Error, ImportError) as error:
@@ -62,8 +63,9 @@ class EnvironmentSpec:
             return make_d4rl_environment(self.name or self.id)
         from trajectory.environments.making import make_environment  # which loads MuJoCo
 
-        env = make_environment(self.id, self.physics, self.name, settings=dict(self.settings),
-                               references=self.references)
+        env = make_environment(
+            self.id, self.physics, self.name, settings=dict(self.settings), references=self.references
+        )
         env.data_source = self.data_source
         return env
 
@@ -77,11 +79,22 @@ class EnvironmentSpec:
     def record(self) -> dict:
         """What `source.json` says of it."""
         own = {'environment_settings': dict(self.settings), 'reference_returns': self.references and [*self.references]}
-        return {'environment': self.id, 'physics': self.physics, 'data_source': self.data_source,
-                **{name: value for name, value in own.items() if value}}
+        return {
+            'environment': self.id,
+            'physics': self.physics,
+            'data_source': self.data_source,
+            **{name: value for name, value in own.items() if value},
+        }
 
     @classmethod
     def from_record(cls, record: Mapping, name: str | None = None, backend: str = 'mujoco') -> 'EnvironmentSpec':
         """The environment that `source.json` describes.    name : of the dataset it is asked for"""
-        return cls(record['environment'], record['physics'], name, record.get('environment_settings') or {},
-                   record.get('reference_returns'), record.get('data_source'), backend)
+        return cls(
+            record['environment'],
+            record['physics'],
+            name,
+            record.get('environment_settings') or {},
+            record.get('reference_returns'),
+            record.get('data_source'),
+            backend,
+        )

@@ -6,13 +6,14 @@ see, the value columns, do not exist. Forward and backward work in place on one 
 
     B  sequences    H  heads    T  tokens    K  keys that somebody sees    W  width of a head
 """
+
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 ROWS_PER_BLOCK = 50
-RANDOM_BITS = 16        # a drop probability is a multiple of 2^-16
+RANDOM_BITS = 16  # a drop probability is a multiple of 2^-16
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ class _Attention(torch.autograd.Function):
     """With dropout a weight is kept for the backward pass halved, with its sign for a mark: negative means dropped."""
 
     @staticmethod
-    @torch.amp.custom_fwd(device_type='cpu', cast_inputs=torch.float32)     # weights of 8 bits would not add up to 1
+    @torch.amp.custom_fwd(device_type='cpu', cast_inputs=torch.float32)  # weights of 8 bits would not add up to 1
     def forward(ctx, qkv, plan, dropout):
         n, n_tokens, _, n_head, width = qkv.shape
         q, k, v = qkv.unbind(dim=2)
@@ -86,16 +87,16 @@ class _Attention(torch.autograd.Function):
         out = qkv.new_empty(n, n_tokens, n_head, width)
         kept_weights = []
         for block in plan.blocks:
-            weights = torch.bmm(q[:, block.rows], k[:, :block.n_keys].mT)             # [ B·H x rows x n_keys ]
-            weights *= width ** -0.5
-            weights[:, :, block.first:] += block.hidden
+            weights = torch.bmm(q[:, block.rows], k[:, : block.n_keys].mT)  # [ B·H x rows x n_keys ]
+            weights *= width**-0.5
+            weights[:, :, block.first :] += block.hidden
             torch.softmax(weights, dim=-1, out=weights)
             mixing, growth = weights, 1.0
             if dropout > 0:
-                marks, share_kept = random_marks(weights, dropout)                    # ± 1/2
+                marks, share_kept = random_marks(weights, dropout)  # ± 1/2
                 weights *= marks
                 mixing, growth = torch.clamp(weights, min=0, out=marks), 2 / share_kept
-            mixed = torch.bmm(mixing, v[:, :block.n_keys]).unflatten(0, (n, n_head))
+            mixed = torch.bmm(mixing, v[:, : block.n_keys]).unflatten(0, (n, n_head))
             torch.mul(mixed.transpose(1, 2), growth, out=out[:, block.rows])
             kept_weights.append(weights)
         ctx.save_for_backward(q, k, v, out, *kept_weights)
@@ -109,13 +110,13 @@ class _Attention(torch.autograd.Function):
         n, n_tokens, n_head, width = grad.shape
         share_kept = _share_kept(ctx.dropout)
         growth = 2 / share_kept if ctx.dropout > 0 else 1.0
-        sums = _by_head((grad * out).sum(dim=-1, keepdim=True))     # [ B·H x T x 1 ]  of weight × gradient
+        sums = _by_head((grad * out).sum(dim=-1, keepdim=True))  # [ B·H x T x 1 ]  of weight × gradient
         grad = _by_head(grad)
         grad_q, grad_k, grad_v = torch.empty_like(q), torch.zeros_like(k), torch.zeros_like(v)
         room = q.new_empty(2, max(weights.numel() for weights in kept_weights))
         for block, weights in zip(ctx.plan.blocks, kept_weights, strict=True):
             keys, rows = slice(block.n_keys), block.rows
-            grad_weights, scratch = room[:, :weights.numel()].view(2, *weights.shape)
+            grad_weights, scratch = room[:, : weights.numel()].view(2, *weights.shape)
             torch.bmm(grad[:, rows], v[:, keys].mT, out=grad_weights)
             if ctx.dropout > 0:
                 mixing = torch.clamp(weights, min=0, out=scratch)
@@ -126,7 +127,7 @@ class _Attention(torch.autograd.Function):
                 grad_v[:, keys] += torch.bmm(weights.mT, grad[:, rows])
                 grad_weights -= sums[:, rows]
                 grad_weights *= weights
-            scale = growth * width ** -0.5
+            scale = growth * width**-0.5
             grad_k[:, keys].add_(torch.bmm(grad_weights.mT, q[:, rows]), alpha=scale)
             torch.mul(torch.bmm(grad_weights, k[:, keys]), scale, out=grad_q[:, rows])
         grad_qkv = q.new_zeros(n, n_tokens, 3, n_head, width)
@@ -145,7 +146,7 @@ class _Dropout(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, p):
         marks, share_kept = random_marks(x, p)
-        marks += 0.5                                                                  # 0 or 1
+        marks += 0.5  # 0 or 1
         marks = marks.div_(share_kept).to(x.dtype)
         ctx.save_for_backward(marks)
         return x * marks
@@ -161,12 +162,12 @@ def random_marks(like: Tensor, p: float) -> tuple[Tensor, float]:
     Sixteen bits decide, where `bernoulli_` spends 32 and a slower way to turn them into a number.
     """
     share_kept = _share_kept(p)
-    bits = torch.empty(-(-like.numel() // 4), dtype=torch.int64).random_(-2 ** 63, None)
-    bits = bits.view(torch.int16)[:like.numel()].view(like.shape)
-    least_kept = 2 ** (RANDOM_BITS - 1) - share_kept * 2 ** RANDOM_BITS               # a whole number
+    bits = torch.empty(-(-like.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
+    bits = bits.view(torch.int16)[: like.numel()].view(like.shape)
+    least_kept = 2 ** (RANDOM_BITS - 1) - share_kept * 2**RANDOM_BITS  # a whole number
     marks = torch.empty(like.shape).copy_(bits)
     return marks.clamp_(least_kept - 1, least_kept).sub_(least_kept - 0.5), share_kept
 
 
 def _share_kept(p):
-    return 1 - round(p * 2 ** RANDOM_BITS) / 2 ** RANDOM_BITS
+    return 1 - round(p * 2**RANDOM_BITS) / 2**RANDOM_BITS

@@ -10,6 +10,7 @@ Exact, and no more work than the next prediction needs:
     G  groups      R  rows of a group      S  tokens a group shares      T  tokens of each row after them
     L  layers      H  heads                E  embedding                  V  tokens to choose from
 """
+
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -39,7 +40,7 @@ class Level:
 
     def filled(self, layer: int) -> Tensor:
         """Keys and values of a layer, [ 2 x H x G·M x n x E/H ]."""
-        return self.pairs[layer][:, :, :, :self.n]
+        return self.pairs[layer][:, :, :, : self.n]
 
 
 @dataclass(frozen=True)
@@ -123,8 +124,9 @@ class Decoder:
             path, _ = self._read(hidden, n_keys, _of_nodes(path, parent), predicts=False)
         if own.shape[1]:
             hidden, n_keys = self._embed(own[:, rest:], shared.shape[1] + rest, predicts=True)
-            path, last = self._read(hidden, n_keys, _of_nodes(path, node), predicts=True,
-                                    room=self.model.transition_dim)
+            path, last = self._read(
+                hidden, n_keys, _of_nodes(path, node), predicts=True, room=self.model.transition_dim
+            )
             n_kept = levels[0].n if levels else 0
             pairs = [pair[:, :, :, n_kept:] for pair in path]
             levels.append(Level(pairs, pairs[0].shape[3] - self.model.transition_dim))
@@ -183,10 +185,10 @@ class Decoder:
             is_top = number == len(self.layers) - 1
             normed = F.layer_norm(hidden, hidden.shape[-1:], *layer.ln1)
             qkv = F.linear(normed, *layer.qkv).unflatten(-1, (3, self.n_head, -1)).permute(2, 3, 0, 1, 4)
-            pair = qkv[1:, :, :, :n_keys]                                              # [ 2 x H x B x T x E/H ]
+            pair = qkv[1:, :, :, :n_keys]  # [ 2 x H x B x T x E/H ]
             free = pair.new_empty(*pair.shape[:3], room, pair.shape[-1])
             path.append(torch.cat([pair, free] if before is None else [before[number], pair, free], dim=3))
-            q, k, v = (x.transpose(0, 1) for x in (qkv[0], *path[-1][:, :, :, :visible.shape[1]]))   # [ B x H x … ]
+            q, k, v = (x.transpose(0, 1) for x in (qkv[0], *path[-1][:, :, :, : visible.shape[1]]))  # [ B x H x … ]
             if is_top:
                 if not predicts:
                     break
@@ -205,7 +207,7 @@ class Decoder:
                   for both share their memory
         """
         keeps = cache.n_read % self.model.transition_dim != self.model.layout.value
-        hidden = self.model.embed(tokens, cache.n_read)[:, 0]                          # [ B x E ]
+        hidden = self.model.embed(tokens, cache.n_read)[:, 0]  # [ B x E ]
         levels = cache.levels
         if keeps:
             *earlier, own = self._writable(cache).levels
@@ -240,8 +242,10 @@ def _arrange(block) -> _Layer:
     return _Layer(
         ln1=(block.ln1.weight, block.ln1.bias, block.ln1.eps),
         ln2=(block.ln2.weight, block.ln2.bias, block.ln2.eps),
-        qkv=(torch.cat([attn.query.weight * shrink, attn.key.weight, attn.value.weight]),
-             torch.cat([attn.query.bias * shrink, attn.key.bias, attn.value.bias])),
+        qkv=(
+            torch.cat([attn.query.weight * shrink, attn.key.weight, attn.value.weight]),
+            torch.cat([attn.query.bias * shrink, attn.key.bias, attn.value.bias]),
+        ),
         proj=(attn.proj.weight, attn.proj.bias),
         up=(mlp[0].weight, mlp[0].bias),
         down=(mlp[2].weight, mlp[2].bias),
@@ -275,11 +279,15 @@ def _attend(q, levels, n_groups):
     """
     n_head, n_rows, width = q.shape
     pairs = [level.flatten(1, 2) for level in levels]
-    scores = [_spread(torch.bmm(_gathered(q, len(keys), n_groups), keys.transpose(1, 2)), n_head, n_groups)
-              for keys, _ in pairs]                                                    # [ H x G·R x n ]
+    scores = [
+        _spread(torch.bmm(_gathered(q, len(keys), n_groups), keys.transpose(1, 2)), n_head, n_groups)
+        for keys, _ in pairs
+    ]  # [ H x G·R x n ]
     weights = torch.cat(scores, dim=-1).softmax(dim=-1).split([keys.shape[1] for keys, _ in pairs], dim=-1)
-    mixed = sum(_spread(torch.bmm(_gathered(part, len(values), n_groups), values), n_head, n_groups)
-                for part, (_, values) in zip(weights, pairs, strict=True))
+    mixed = sum(
+        _spread(torch.bmm(_gathered(part, len(values), n_groups), values), n_head, n_groups)
+        for part, (_, values) in zip(weights, pairs, strict=True)
+    )
     return mixed.transpose(0, 1).reshape(n_rows, n_head * width)
 
 

@@ -1,4 +1,5 @@
 """Apply a different linear layer at every position of a transition."""
+
 import math
 
 import torch
@@ -36,5 +37,7 @@ class EinLinear(nn.Module):
         return out if self.bias is None else out + self.bias
 
     def extra_repr(self) -> str:
-        return (f'n_models={self.n_models}, in_features={self.in_features}, '
-                f'out_features={self.out_features}, bias={self.bias is not None}')
+        return (
+            f'n_models={self.n_models}, in_features={self.in_features}, '
+            f'out_features={self.out_features}, bias={self.bias is not None}'
+        )

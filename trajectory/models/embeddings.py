@@ -1,4 +1,5 @@
 """Embed tokens so that neighbouring bins start out alike."""
+
 import torch
 from torch import Tensor, nn
 
@@ -14,7 +15,7 @@ def make_weights(N: int, weights) -> Tensor:
         raise ValueError(f'expected an odd number of weights that sum to 1, got {list(weights)}')
     reach = len(shares) // 2
     rows = torch.arange(N)[:, None]
-    columns = (rows + torch.arange(-reach, reach + 1)).clamp(0, N - 1)      # [ N x len(weights) ]
+    columns = (rows + torch.arange(-reach, reach + 1)).clamp(0, N - 1)  # [ N x len(weights) ]
     mixed = torch.zeros(N, N, dtype=shares.dtype)
     return mixed.scatter_add_(1, columns, shares.expand(N, -1))
 

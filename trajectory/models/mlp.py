@@ -1,9 +1,12 @@
 """Stack linear layers: the plain networks beside the transformer, such as a Q-function."""
+
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
 
-def get_activation(params) -> type[nn.Module]:
+def get_activation(params) -> Callable[[], nn.Module]:
     """The maker of a layer of `torch.nn`.    params : its name, or {'type': name, 'kwargs': {…}}"""
     name, kwargs = (params['type'], params['kwargs']) if isinstance(params, dict) else (params, {})
     layer = getattr(nn, str(name), None)
@@ -20,8 +23,15 @@ def flatten(condition_dict: dict[str, Tensor]) -> Tensor:
 class MLP(nn.Module):
     """Linear layers with activations between them.    x : [ … x input_dim ]    returns : [ … x output_dim ]"""
 
-    def __init__(self, input_dim: int, hidden_dims, output_dim: int, activation='GELU',
-                 output_activation='Identity', name: str = 'mlp'):
+    def __init__(
+        self,
+        input_dim: int,
+        hidden_dims,
+        output_dim: int,
+        activation='GELU',
+        output_activation='Identity',
+        name: str = 'mlp',
+    ):
         super().__init__()
         self.name = name
         self.output_dim = output_dim

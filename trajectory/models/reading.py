@@ -5,6 +5,7 @@ drop. Planning has a cache of its own, faster and for many candidates at once: s
 
     B  sequences      T  tokens given now      P  tokens read before      H  heads      E  embedding
 """
+
 from contextlib import nullcontext
 from typing import NamedTuple
 
@@ -31,10 +32,21 @@ class Reading(NamedTuple):
     attentions: tuple[Tensor, ...] | None
 
 
-def read(model, idx: Tensor, goal: Tensor | None, targets: Tensor | None, mask: Tensor | None, *,
-         past_key_values=None, attention_mask: Tensor | None = None, use_cache: bool = False,
-         output_attentions: bool = False, output_hidden_states: bool = False, gradient_checkpointing: bool = False,
-         bfloat16: bool = False):
+def read(
+    model,
+    idx: Tensor,
+    goal: Tensor | None,
+    targets: Tensor | None,
+    mask: Tensor | None,
+    *,
+    past_key_values=None,
+    attention_mask: Tensor | None = None,
+    use_cache: bool = False,
+    output_attentions: bool = False,
+    output_hidden_states: bool = False,
+    gradient_checkpointing: bool = False,
+    bfloat16: bool = False,
+):
     """Predict, after every token, the next one.    idx, goal, targets, mask : as for the model's `forward`
 
     past_key_values        : of the tokens before `idx`, from a reading with `use_cache`; a goal is among them
@@ -65,13 +77,18 @@ def read(model, idx: Tensor, goal: Tensor | None, targets: Tensor | None, mask: 
             pairs.append(pair if use_cache else None)
             attentions.append(weights if output_attentions else None)
         states.append(hidden)
-        logits = predict(model, hidden[:, -idx.shape[1]:], start)
+        logits = predict(model, hidden[:, -idx.shape[1] :], start)
     logits = logits.float() if bfloat16 else logits
     loss = None if targets is None else find_loss(model, logits, targets, mask, start)
     if not (use_cache or output_attentions or output_hidden_states):
         return logits, loss
-    return Reading(logits, loss, tuple(pairs) if use_cache else None, tuple(states) if output_hidden_states else None,
-                   tuple(attentions) if output_attentions else None)
+    return Reading(
+        logits,
+        loss,
+        tuple(pairs) if use_cache else None,
+        tuple(states) if output_hidden_states else None,
+        tuple(attentions) if output_attentions else None,
+    )
 
 
 def find_visible(model, n_read: int, n_new: int, attention_mask: Tensor | None) -> Tensor:
@@ -81,8 +98,10 @@ def find_visible(model, n_read: int, n_new: int, attention_mask: Tensor | None) 
     if attention_mask is None:
         return visible
     if attention_mask.shape[1] != n_all - model.n_goal:
-        raise ValueError(f'expected an attention_mask of {n_all - model.n_goal} tokens, those read before included, '
-                         f'got {attention_mask.shape[1]}')
+        raise ValueError(
+            f'expected an attention_mask of {n_all - model.n_goal} tokens, those read before included, '
+            f'got {attention_mask.shape[1]}'
+        )
     return visible & F.pad(attention_mask.bool(), (model.n_goal, 0), value=True)[:, None, None]
 
 
@@ -95,11 +114,12 @@ def read_block(block, x: Tensor, visible: Tensor, past):
 
 def attend(attn, x: Tensor, visible: Tensor, past):
     """Attention spelled out; a token that sees nothing takes nothing."""
-    q, k, v = (layer(x).unflatten(-1, (attn.n_head, -1)).transpose(1, 2)
-               for layer in (attn.query, attn.key, attn.value))                        # [ B x H x T x E/H ]
+    q, k, v = (
+        layer(x).unflatten(-1, (attn.n_head, -1)).transpose(1, 2) for layer in (attn.query, attn.key, attn.value)
+    )  # [ B x H x T x E/H ]
     if past is not None:
         k, v = (torch.cat(both, dim=2) for both in zip(past, (k, v), strict=True))
-    scores = (q * k.shape[-1] ** -0.5) @ k.transpose(-2, -1)                           # [ B x H x T x P+T ]
+    scores = (q * k.shape[-1] ** -0.5) @ k.transpose(-2, -1)  # [ B x H x T x P+T ]
     scores = scores.masked_fill(~visible, torch.finfo(scores.dtype).min)
     weights = scores.softmax(dim=-1) * visible
     mixed = attn.attn_drop(weights).to(v.dtype) @ v
@@ -111,12 +131,12 @@ def predict(model, hidden: Tensor, start: int) -> Tensor:
     n_before = start % model.transition_dim
     padded, _ = model.pad_to_full_observation(F.pad(model.ln_f(hidden), (0, 0, n_before, 0)))
     logits = model.head(padded).reshape(len(hidden), -1, model.vocab_size + 1)
-    return logits[:, n_before:n_before + hidden.shape[1]]
+    return logits[:, n_before : n_before + hidden.shape[1]]
 
 
 def find_loss(model, logits: Tensor, targets: Tensor, mask: Tensor | None, start: int) -> Tensor:
     """The loss of the tokens from the place `start` on, each weighted by the column it stands in."""
-    n_before = start % model.transition_dim     # filled up with tokens that do not count, but are averaged over
+    n_before = start % model.transition_dim  # filled up with tokens that do not count, but are averaged over
     mask = torch.ones_like(targets) if mask is None else mask
     loss = model.loss(F.pad(logits, (0, 0, n_before, 0)), F.pad(targets, (n_before, 0)), F.pad(mask, (n_before, 0)))
     return loss * ((n_before + targets.shape[1]) / targets.shape[1])

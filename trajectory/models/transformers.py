@@ -34,26 +34,26 @@ class CausalSelfAttention(nn.Module):
         self.resid_drop = Dropout(config.resid_pdrop)
         self.n_head = config.n_head
         self.register_buffer('mask', self.visible(config).float()[None, None])
-        self._plans = {}    # by number of tokens
+        self._plans = {}  # by number of tokens
 
     @staticmethod
     def visible(config) -> Tensor:
         """[ block x block ]  whether the token of a row may attend to the token of a column."""
         layout = TransitionLayout(config.observation_dim, config.action_dim)
         visible = torch.ones(config.block_size, config.block_size, dtype=torch.bool).tril()
-        visible[:, layout.value::layout.dim] = False
+        visible[:, layout.value :: layout.dim] = False
         return visible
 
     def forward(self, x: Tensor) -> Tensor:
         layers = (self.query, self.key, self.value)
         weight, bias = (torch.cat([getattr(layer, name) for layer in layers]) for name in ('weight', 'bias'))
-        qkv = F.linear(x, weight, bias).unflatten(-1, (3, self.n_head, -1))           # [ B x T x 3 x H x E/H ]
+        qkv = F.linear(x, weight, bias).unflatten(-1, (3, self.n_head, -1))  # [ B x T x 3 x H x E/H ]
         dropout = self.attn_drop.p if self.training else 0.0
         if x.device.type == 'cpu' and self.training and dropout < 1:
-            mixed = attend(qkv, self._plan(x.shape[1]), dropout)                      # [ B x T x H x E/H ]
+            mixed = attend(qkv, self._plan(x.shape[1]), dropout)  # [ B x T x H x E/H ]
         else:
-            q, k, v = qkv.transpose(1, 3).unbind(dim=2)                               # [ B x H x T x E/H ]
-            visible = self.mask[0, 0, :x.shape[1], :x.shape[1]] > 0
+            q, k, v = qkv.transpose(1, 3).unbind(dim=2)  # [ B x H x T x E/H ]
+            visible = self.mask[0, 0, : x.shape[1], : x.shape[1]] > 0
             mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=visible, dropout_p=dropout).transpose(1, 2)
         return self.resid_drop(self.proj(mixed.flatten(2)))
 
@@ -95,7 +95,7 @@ class GPT(nn.Module):
 
     takes_config = True  # `Config` hands it the recipe whole
     block = Block
-    n_goal = 0           # tokens read before the first transition
+    n_goal = 0  # tokens read before the first transition
 
     def __init__(self, config):
         super().__init__()
@@ -153,9 +153,9 @@ class GPT(nn.Module):
         return self._predict(self.embed(idx), targets, mask)
 
     def _predict(self, embedded, targets, mask):
-        hidden = self.ln_f(self.blocks(self.drop(embedded))[:, self.n_goal:])
+        hidden = self.ln_f(self.blocks(self.drop(embedded))[:, self.n_goal :])
         padded, _ = self.pad_to_full_observation(hidden)
-        logits = self.head(padded).reshape(len(hidden), -1, self.vocab_size + 1)[:, :hidden.shape[1]]
+        logits = self.head(padded).reshape(len(hidden), -1, self.vocab_size + 1)[:, : hidden.shape[1]]
         return logits, None if targets is None else self.loss(logits, targets, mask)
 
     def head_weight(self, column: int) -> Tensor:
@@ -190,7 +190,7 @@ class GPT(nn.Module):
     def verify(self, x: Tensor, x_pad: Tensor) -> bool:
         """Whether `x_pad`, made from `x` by `pad_to_full_observation`, still has every token at its place."""
         joined = x_pad.reshape(len(x), -1, x.shape[-1])
-        return bool((joined[:, :x.shape[1]] == x).all() and (joined[:, x.shape[1]:] == 0).all())
+        return bool((joined[:, : x.shape[1]] == x).all() and (joined[:, x.shape[1] :] == 0).all())
 
     def loss(self, logits: Tensor, targets: Tensor, mask: Tensor | None = None) -> Tensor:
         """Cross-entropy, weighted by column, averaged over all tokens: the masked ones count as zeros."""
@@ -251,8 +251,9 @@ class ConditionalGPT(GPT):
         super().__init__(config)
         self.n_goal = config.observation_dim
 
-    def forward(self, idx: Tensor, goal: Tensor | None, targets: Tensor | None = None, mask: Tensor | None = None,
-                **asked):
+    def forward(
+        self, idx: Tensor, goal: Tensor | None, targets: Tensor | None = None, mask: Tensor | None = None, **asked
+    ):
         """As `GPT.forward`.    goal : [ B x observation_dim ]  tokens"""
         if asked:
             return read(self, idx, goal, targets, mask, **asked)

@@ -4,6 +4,7 @@ Every renderer has the same four calls, `render`, `renders`, `render_plan` and `
 a copy: the environment it was given never notices. They take observations, or whole states ([ nq + nv ],
 positions and then velocities), told apart by their width.
 """
+
 import atexit
 import contextlib
 import copy
@@ -21,9 +22,9 @@ from trajectory.utils.files import mkdir, write_atomically
 from trajectory.utils.layout import TransitionLayout
 from trajectory.utils.video import save_video, save_videos
 
-DIM = 256          # pixels of a side
-MAX_HIDDEN = 2     # leading positions an observation may leave out: x, and y of a robot that floats
-PIXEL = 72 / DIM   # points: a picture is one inch of `dim` pixels, so lines grow with it
+DIM = 256  # pixels of a side
+MAX_HIDDEN = 2  # leading positions an observation may leave out: x, and y of a robot that floats
+PIXEL = 72 / DIM  # points: a picture is one inch of `dim` pixels, so lines grow with it
 
 
 def make_renderer(name, env=None):
@@ -45,8 +46,12 @@ def make_renderer(name, env=None):
 def split(sequence: np.ndarray, observation_dim: int, action_dim: int):
     """Take transitions apart.    sequence : [ T x D ]    returns : observations, actions, rewards, values"""
     layout = TransitionLayout(observation_dim, action_dim)
-    return (sequence[:, layout.observation], sequence[:, layout.action],
-            sequence[:, layout.reward], sequence[:, layout.value])
+    return (
+        sequence[:, layout.observation],
+        sequence[:, layout.action],
+        sequence[:, layout.reward],
+        sequence[:, layout.value],
+    )
 
 
 def set_state(env, state: np.ndarray) -> None:
@@ -101,8 +106,9 @@ class DebugRenderer:
         dim = dim or self.dim
         return np.zeros((len(observations), dim, dim, 3), dtype=np.uint8)
 
-    def render_plan(self, savepath: str | Path, sequence: np.ndarray, state: np.ndarray | None = None,
-                    fps: int | None = None):
+    def render_plan(
+        self, savepath: str | Path, sequence: np.ndarray, state: np.ndarray | None = None, fps: int | None = None
+    ):
         """What a plan imagines, beside what its actions do.
 
         sequence : [ H x D ]  imagined transitions
@@ -152,16 +158,17 @@ class DebugRenderer:
             raise InputError(
                 f'an observation of {observations.shape[1]} columns does not tell the {model.nq} positions '
                 f'and {model.nv} velocities of {self.env.id}.\n'
-                '  Plan without pictures: --renderer None; or name the renderer made for this robot.')
+                '  Plan without pictures: --renderer None; or name the renderer made for this robot.'
+            )
         n_positions = model.nq - n_hidden
-        return observations[:, :n_positions], observations[:, n_positions:n_positions + model.nv]
+        return observations[:, :n_positions], observations[:, n_positions : n_positions + model.nv]
 
 
 class Renderer(DebugRenderer):
     """Films a walking robot with MuJoCo, headless where there is no screen; the camera follows the torso."""
 
     fps = 30
-    plan_fps = 10   # a plan is a few transitions: slow enough to see each
+    plan_fps = 10  # a plan is a few transitions: slow enough to see each
 
     def __init__(self, env, dim: int = DIM):
         super().__init__(env, dim)
@@ -194,14 +201,15 @@ class Renderer(DebugRenderer):
         film = self._film(dim or self.dim)
         frames = np.empty((len(states), film.height, film.width, 3), dtype=np.uint8)
         for state, frame in zip(states, frames, strict=True):
-            self.data.qpos[:], self.data.qvel[:] = state[:self.model.nq], state[self.model.nq:]
+            self.data.qpos[:], self.data.qvel[:] = state[: self.model.nq], state[self.model.nq :]
             mujoco.mj_forward(self.model, self.data)
             film.update_scene(self.data, self.camera)
             film.render(out=frame)
         return frames
 
-    def render_plan(self, savepath: str | Path, sequence: np.ndarray, state: np.ndarray | None = None,
-                    fps: int | None = None):
+    def render_plan(
+        self, savepath: str | Path, sequence: np.ndarray, state: np.ndarray | None = None, fps: int | None = None
+    ):
         observations, actions = self._imagined(sequence)
         imagined = self.to_states(observations, state)
         start = imagined[0] if state is None else state
@@ -228,7 +236,7 @@ class KitchenRenderer(Renderer):
 
     def unpack(self, observations: np.ndarray):
         model = self.env.robot.model
-        return observations[:, :model.nq], np.zeros((len(observations), model.nv))
+        return observations[:, : model.nq], np.zeros((len(observations), model.nv))
 
 
 class Maze2dRenderer(DebugRenderer):
@@ -239,15 +247,16 @@ class Maze2dRenderer(DebugRenderer):
 
     def __init__(self, env, dim: int = DIM):
         super().__init__(env, dim)
-        self.imagined = []      # paths, [ T x 2 ]
+        self.imagined = []  # paths, [ T x 2 ]
 
     def renders(self, observations: np.ndarray, dim: int | None = None) -> np.ndarray:
         """The path as it grows."""
         path = np.asarray(observations)
-        return np.stack([self._draw([path[:end + 1]], path, dim or self.dim) for end in range(len(path))])
+        return np.stack([self._draw([path[: end + 1]], path, dim or self.dim) for end in range(len(path))])
 
-    def render_plan(self, savepath: str | Path, sequence: np.ndarray, state: np.ndarray | None = None,
-                    fps: int | None = None):  # noqa: ARG002  a picture has no frames
+    def render_plan(
+        self, savepath: str | Path, sequence: np.ndarray, state: np.ndarray | None = None, fps: int | None = None
+    ):  # noqa: ARG002  a picture has no frames
         """The imagined path, beside where its actions lead."""
         observations, actions = self._imagined(sequence)
         start = self.to_states(observations[:1])[0] if state is None else state
@@ -286,16 +295,29 @@ class Maze2dRenderer(DebugRenderer):
                 panel.add_patch(wall)
             panel.update_datalim(view[:, :2])
             panel.plot(path[:, 0], path[:, 1], color='0.75', linewidth=PIXEL, zorder=2)
-            panel.scatter(path[:, 0], path[:, 1], c=np.arange(len(path)), cmap='viridis', s=(3 * PIXEL) ** 2,
-                          linewidths=0, zorder=3)
+            panel.scatter(
+                path[:, 0],
+                path[:, 1],
+                c=np.arange(len(path)),
+                cmap='viridis',
+                s=(3 * PIXEL) ** 2,
+                linewidths=0,
+                zorder=3,
+            )
             for plan in imagined:
                 panel.plot(plan[:, 0], plan[:, 1], color='tab:orange', linewidth=2 * PIXEL, zorder=3.5)
             if self.env.goal is not None:
-                panel.plot(*self.env.goal, '*', color='gold', markersize=16 * PIXEL, markeredgecolor='k',
-                           markeredgewidth=PIXEL, zorder=3.8)
+                panel.plot(
+                    *self.env.goal,
+                    '*',
+                    color='gold',
+                    markersize=16 * PIXEL,
+                    markeredgecolor='k',
+                    markeredgewidth=PIXEL,
+                    zorder=3.8,
+                )
             for end, marker, color in ((0, 'o', 'tab:green'), (-1, 'X', 'tab:red')):
-                panel.plot(*path[end, :2], marker, color=color, markersize=8 * PIXEL, markeredgewidth=0,
-                           zorder=4)
+                panel.plot(*path[end, :2], marker, color=color, markersize=8 * PIXEL, markeredgewidth=0, zorder=4)
             panel.set_aspect('equal', adjustable='datalim')
             panel.autoscale_view()
             panel.axis('off')

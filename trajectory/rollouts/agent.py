@@ -1,4 +1,5 @@
 """The interface of a policy: it acts in several environments side by side."""
+
 from abc import ABC, abstractmethod
 
 import numpy as np

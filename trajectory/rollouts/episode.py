@@ -1,4 +1,5 @@
 """One episode of an environment: what happened in it, and its summary."""
+
 import numpy as np
 
 from trajectory.utils.errors import InputError
@@ -44,8 +45,9 @@ class Episode:
             self.states.append(self.env.state_vector())
             self.step += 1
             self.success = self.success or info.get('success', False)
-            self.over = (self.terminated or truncated or self.step >= self.max_steps
-                         or (self.ends_at_goal and self.success))
+            self.over = (
+                self.terminated or truncated or self.step >= self.max_steps or (self.ends_at_goal and self.success)
+            )
         self.total_reward += sum(rewards)
         return rewards[0]
 

@@ -1,4 +1,5 @@
 """Evaluate an agent: one loop in which it acts for several episodes side by side."""
+
 from collections.abc import Callable
 
 import numpy as np
@@ -8,8 +9,15 @@ from trajectory.rollouts.agent import Agent
 from trajectory.rollouts.episode import Episode
 
 
-def run_episodes(agent: Agent, episodes: list[Episode], *, stop=False, on_act: Callable | None = None,
-                 on_end: Callable | None = None, on_step: Callable | None = None) -> None:
+def run_episodes(
+    agent: Agent,
+    episodes: list[Episode],
+    *,
+    stop=False,
+    on_act: Callable | None = None,
+    on_end: Callable | None = None,
+    on_step: Callable | None = None,
+) -> None:
     """Let an agent act until every episode is over.
 
     stop    : true once there is no time left; the episodes then end where they are
@@ -37,14 +45,16 @@ def run_episodes(agent: Agent, episodes: list[Episode], *, stop=False, on_act: C
             on_step(len(live))
 
 
-def make_episodes(spec: EnvironmentSpec, n_episodes: int, seed: int = 0, max_steps: int | None = None, *,
-                  action_repeat: int = 1) -> list[Episode]:
+def make_episodes(
+    spec: EnvironmentSpec, n_episodes: int, seed: int = 0, max_steps: int | None = None, *, action_repeat: int = 1
+) -> list[Episode]:
     """Episodes of environments that are made from a specification; the k-th has the seed `seed + k`."""
     return [Episode(spec.make(), seed + k, max_steps, action_repeat=action_repeat) for k in range(n_episodes)]
 
 
-def evaluate(agent: Agent, spec: EnvironmentSpec, n_episodes: int, *, max_steps: int | None = None, seed: int = 0,
-             stop=False) -> dict[str, float]:
+def evaluate(
+    agent: Agent, spec: EnvironmentSpec, n_episodes: int, *, max_steps: int | None = None, seed: int = 0, stop=False
+) -> dict[str, float]:
     """Mean return of some episodes, and mean score where there are reference returns: 1 as good as D4RL's expert."""
     episodes = make_episodes(spec, n_episodes, seed, max_steps, action_repeat=agent.action_repeat)
     run_episodes(agent, episodes, stop=stop)

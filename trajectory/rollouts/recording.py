@@ -1,4 +1,5 @@
 """Let an agent act for some episodes and record each in a folder of its own: the part that evaluation scripts share."""
+
 import logging
 import time
 from collections.abc import Callable
@@ -26,8 +27,21 @@ log = logging.getLogger(__name__)
 PLACES = {'seed', 'suffix', 'prefix', 'exp_name', 'gpt_loadpath', 'gpt_epoch', 'loadpath', 'epoch'}
 
 # settings that do not change what happens in an episode
-NEUTRAL = {'debug', 'config', 'experiment', 'savepath', 'logbase', 'dataset_path', 'device', 'threads', 'n_episodes',
-           'renderer', 'n_videos', 'vis_freq', 'verbose'}
+NEUTRAL = {
+    'debug',
+    'config',
+    'experiment',
+    'savepath',
+    'logbase',
+    'dataset_path',
+    'device',
+    'threads',
+    'n_episodes',
+    'renderer',
+    'n_videos',
+    'vis_freq',
+    'verbose',
+}
 
 
 def prepare_process(args: Parser, device: torch.device) -> None:
@@ -53,18 +67,26 @@ class Recording:
     def __init__(self, args: Parser, spec: EnvironmentSpec, agent: Agent, model: str, facts: dict):
         self.args, self.spec, self.agent = args, spec, agent
         settings = {name: value for name, value in args.as_dict().items() if name not in {*NEUTRAL, *PLACES}}
-        self.facts = {**facts, 'dataset': args.dataset, 'algorithm': args.algorithm, 'data_source': spec.data_source,
-                      'model': model, 'identity': identity_of(model, settings)}
+        self.facts = {
+            **facts,
+            'dataset': args.dataset,
+            'algorithm': args.algorithm,
+            'data_source': spec.data_source,
+            'model': model,
+            'identity': identity_of(model, settings),
+        }
         self.episodes = [
-            Episode(spec.make(), args.seed + k, args.max_episode_steps, action_repeat=agent.action_repeat,
-                    goal=args.goal)
+            Episode(
+                spec.make(), args.seed + k, args.max_episode_steps, action_repeat=agent.action_repeat, goal=args.goal
+            )
             for k in range(args.n_episodes)
         ]
         self.seconds = 0.0
         self._owned = ExitStack()
         with closing_on_error(self._owned):
-            self.folders = [self._owned.enter_context(lock_folder(args.resolve(k)['savepath']))
-                            for k in range(args.n_episodes)]
+            self.folders = [
+                self._owned.enter_context(lock_folder(args.resolve(k)['savepath'])) for k in range(args.n_episodes)
+            ]
             for k, folder in enumerate(self.folders):
                 clear_plan(folder)
                 args.prepare_folder(repetition=k)
@@ -74,6 +96,7 @@ class Recording:
         episodes, started = self.episodes, time.perf_counter()
         bar = Progress if self.args.verbose else Silent
         with bar(max(episode.max_steps for episode in episodes), name=name) as progress:
+
             def show(n_live):
                 mean = float(np.mean([episode.total_reward for episode in episodes]))
                 progress.update({'return': mean, 'episodes': n_live}, n=self.agent.action_repeat)
@@ -88,8 +111,10 @@ class Recording:
     def close(self) -> None:
         """Write the timing, and release the folders."""
         for folder in self.folders if self.seconds else ():
-            write_json(folder / 'timing.json', {'seconds_per_step': self.seconds / self.n_steps,
-                                                'episodes': len(self.episodes)})
+            write_json(
+                folder / 'timing.json',
+                {'seconds_per_step': self.seconds / self.n_steps, 'episodes': len(self.episodes)},
+            )
         self._owned.close()
 
     def __enter__(self):
@@ -112,12 +137,14 @@ class Recording:
         success = f' | {sum(reached)} of {len(reached)} goals reached' if self.episodes[0].env.has_goals else ''
         learned = f' | learned from {self.spec.data_source}' if self.spec.data_source else ''
         of_data = f"The data's mean return is {mean_return:.1f} | " if mean_return is not None else ''
-        return (f'Return {returns.mean():.1f}{error}, n = {len(returns)}{score}{success} | {self.spec.id}, '
-                f'{self.spec.physics} physics{learned}\n'
-                f'{of_data}{1000 * self.seconds / self.n_steps:.0f} ms a step\n'
-                f'Results are in {self.folders[0].parent}\n'
-                f'Sum them up: python plotting/read_results.py --dataset {self.args.dataset} '
-                f'--logbase {self.args.logbase}')
+        return (
+            f'Return {returns.mean():.1f}{error}, n = {len(returns)}{score}{success} | {self.spec.id}, '
+            f'{self.spec.physics} physics{learned}\n'
+            f'{of_data}{1000 * self.seconds / self.n_steps:.0f} ms a step\n'
+            f'Results are in {self.folders[0].parent}\n'
+            f'Sum them up: python plotting/read_results.py --dataset {self.args.dataset} '
+            f'--logbase {self.args.logbase}'
+        )
 
 
 @contextmanager
@@ -134,16 +161,17 @@ def make_renderers(args: Parser, recording: Recording) -> list:
     """A renderer for each episode, by `--renderer`, for the first `--n_videos` of them."""
     from trajectory.rendering.renderers import make_renderer
 
-    return [make_renderer(args.renderer if k < args.n_videos else None, episode.env)
-            for k, episode in enumerate(recording.episodes)]
+    return [
+        make_renderer(args.renderer if k < args.n_videos else None, episode.env)
+        for k, episode in enumerate(recording.episodes)
+    ]
 
 
 def loaded_run(args: Parser) -> tuple[Path, int | str]:
     """The folder of the run that is to act, and the epoch: `--loadpath` and `--epoch`, for plans `--gpt_…`."""
     from trajectory.datasets.sources import find_run
 
-    name, epoch = ((args.gpt_loadpath, args.gpt_epoch) if hasattr(args, 'gpt_loadpath') else
-                   (args.loadpath, args.epoch))
+    name, epoch = (args.gpt_loadpath, args.gpt_epoch) if hasattr(args, 'gpt_loadpath') else (args.loadpath, args.epoch)
     folder = Path(*find_run(args.logbase, args.dataset, name))
     if not folder.is_dir():
         raise InputError(f'there is no run in {folder}.{how_to_get_a_model((args.logbase, args.dataset, name))}')

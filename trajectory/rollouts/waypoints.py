@@ -1,14 +1,15 @@
 """Find the way through a maze, and push a ball along it: who records the episodes that goals are learned from."""
+
 from collections import deque
 
 import numpy as np
 
-SPEED = 2.5         # at most, metres a second
-BRAKING = 5.0       # of the distance to what is headed for, in metres, the share to go in a second
-PUSH = 0.4          # force for a lack of speed of one metre a second, of the 1 there is
-SPREAD = 0.15       # of the waypoints around the middles of their cells, metres
-STUMBLES = 0.02     # chance of a step to be the first of a stumble: a push somewhere, from which it has to recover
-LONGEST_STUMBLE = 20    # steps
+SPEED = 2.5  # at most, metres a second
+BRAKING = 5.0  # of the distance to what is headed for, in metres, the share to go in a second
+PUSH = 0.4  # force for a lack of speed of one metre a second, of the 1 there is
+SPREAD = 0.15  # of the waypoints around the middles of their cells, metres
+STUMBLES = 0.02  # chance of a step to be the first of a stumble: a push somewhere, from which it has to recover
+LONGEST_STUMBLE = 20  # steps
 
 
 class WaypointController:
@@ -22,7 +23,7 @@ class WaypointController:
         self.cells = cells
         self.rng = rng
         self.stumbles = stumbles
-        self._pushes = 0    # left of a stumble
+        self._pushes = 0  # left of a stumble
         apart = np.abs(cells[:, None] - cells).sum(axis=-1)
         self._neighbours = [np.flatnonzero(np.isclose(row, 1)) for row in apart]
 

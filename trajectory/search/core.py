@@ -1,7 +1,8 @@
 """Plan by beam search over imagined trajectories.
 
-    G  episodes      T  tokens of a prefix      D  tokens of a transition      H  transitions imagined
+G  episodes      T  tokens of a prefix      D  tokens of a transition      H  transitions imagined
 """
+
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor
 
 from trajectory.search.graphs import Graphs
-from trajectory.search.sampling import check_search, draws_in_order, extend, filtered, sort_2d
+from trajectory.search.sampling import check_search, draws_in_order, extend, filtered, shrink_towards_mean, sort_2d
 from trajectory.search.sequences import CachedSequences, UncachedSequences, crop_length
 from trajectory.search.settings import SearchSettings
 from trajectory.utils.errors import InputError
@@ -19,12 +20,29 @@ from trajectory.utils.progress import Progress, Silent
 VALUE_PLACEHOLDER = 1e6  # stands for a value in a context: the model attends to no value token
 
 
-def beam_plan(model, value_fn: Callable, x: Tensor | Sequence[Tensor], n_steps: int, beam_width: int, n_expand: int,
-              observation_dim: int, action_dim: int, discount: float = 0.99,
-              max_context_transitions: int | None = None, k_obs: int | None = None, k_act: int | None = None,
-              k_rew: int | None = 1, cdf_obs: float | None = None, cdf_act: float | None = None,
-              cdf_rew: float | None = None, verbose: bool = True, *, temperature: float = 1.0,
-              previous_actions=None, **options) -> Tensor:  # noqa: ARG001
+def beam_plan(
+    model,
+    value_fn: Callable,
+    x: Tensor | Sequence[Tensor],
+    n_steps: int,
+    beam_width: int,
+    n_expand: int,
+    observation_dim: int,
+    action_dim: int,
+    discount: float = 0.99,
+    max_context_transitions: int | None = None,
+    k_obs: int | None = None,
+    k_act: int | None = None,
+    k_rew: int | None = 1,
+    cdf_obs: float | None = None,
+    cdf_act: float | None = None,
+    cdf_rew: float | None = None,
+    verbose: bool = True,
+    *,
+    temperature: float = 1.0,
+    previous_actions=None,
+    **options,
+) -> Tensor:  # noqa: ARG001
     """Imagine `n_steps` transitions, keeping the candidates of highest value (Janner et al. 2021, algorithm 1).
 
     The reference's form of `search`: settings one by one, and the dimensions of the model's transitions beside them.
@@ -32,21 +50,43 @@ def beam_plan(model, value_fn: Callable, x: Tensor | Sequence[Tensor], n_steps: 
     """
     layout = TransitionLayout(observation_dim, action_dim)
     if layout != model.layout:
-        raise InputError(f'a transition of this plan has {layout.dim} numbers, one of the model {model.layout.dim}; '
-                         'was the model trained on another data set?')
+        raise InputError(
+            f'a transition of this plan has {layout.dim} numbers, one of the model {model.layout.dim}; '
+            'was the model trained on another data set?'
+        )
     settings = SearchSettings(
-        horizon=n_steps, beam_width=beam_width, n_expand=n_expand, discount=discount,
-        max_context_transitions=max_context_transitions, temperature=temperature, k_obs=k_obs, k_act=k_act, k_rew=k_rew,
-        cdf_obs=cdf_obs, cdf_act=cdf_act, cdf_rew=cdf_rew,
+        horizon=n_steps,
+        beam_width=beam_width,
+        n_expand=n_expand,
+        discount=discount,
+        max_context_transitions=max_context_transitions,
+        temperature=temperature,
+        k_obs=k_obs,
+        k_act=k_act,
+        k_rew=k_rew,
+        cdf_obs=cdf_obs,
+        cdf_act=cdf_act,
+        cdf_rew=cdf_rew,
     )
     return search(model, value_fn, x, settings, verbose=verbose, **options)
 
 
 @torch.no_grad()
-def search(model, value_fn: Callable, x: Tensor | Sequence[Tensor], settings: SearchSettings, *, verbose: bool = False,
-           goal: Tensor | None = None, generator: torch.Generator | Sequence[torch.Generator] | None = None,
-           draw: Callable | None = None, cached: bool = True, n_threads: int = 1,
-           graphs: Graphs | None = None) -> Tensor:
+def search(
+    model,
+    value_fn: Callable,
+    x: Tensor | Sequence[Tensor],
+    settings: SearchSettings,
+    *,
+    verbose: bool = False,
+    goal: Tensor | None = None,
+    generator: torch.Generator | Sequence[torch.Generator] | None = None,
+    draw: Callable | None = None,
+    cached: bool = True,
+    n_threads: int = 1,
+    graphs: Graphs | None = None,
+    action_edges: Tensor | None = None,
+) -> Tensor:
     """Imagine `settings.horizon` transitions, keeping the candidates of highest value.
 
     value_fn   : from distributions [ B x 2 x V ] over reward and value tokens to two [ B ]; one whose attribute
@@ -58,6 +98,7 @@ def search(model, value_fn: Callable, x: Tensor | Sequence[Tensor], settings: Se
     cached     : False reads the window anew for every token, the slow oracle
     graphs     : of this model and `value_fn`, to plan faster on a GPU from the second time on
     n_threads  : threads that share out the episodes of a list of generators among them, each at its own pace
+    action_edges : [ N + 1 x a ] of the action columns' bins, which `settings.action_noise` needs
     returns    : [ G x H x D ] tokens of the best candidates, their values left in; [ H x D ] if `x` is [ 1 x T ]
     """
     layout, device = model.layout, model.pos_emb.device
@@ -65,13 +106,20 @@ def search(model, value_fn: Callable, x: Tensor | Sequence[Tensor], settings: Se
     goal = None if goal is None else goal.to(device)
     limit = settings.fit(model)
     check_prefixes(layout, prefixes)
-    prefixes = [row[crop_length(len(row), limit, layout.dim):] for row in prefixes]  # what the model never sees
+    prefixes = [row[crop_length(len(row), limit, layout.dim) :] for row in prefixes]  # what the model never sees
     each_its_own = draw is None and isinstance(generator, Sequence)
     generators = list(generator) if each_its_own else [generator] * len(prefixes)
     if not prefixes or len(generators) != len(prefixes):
-        raise InputError(f'{len(generators)} generators for {len(prefixes)} prefixes' if prefixes else
-                         'there is no prefix to plan from')
+        raise InputError(
+            f'{len(generators)} generators for {len(prefixes)} prefixes'
+            if prefixes
+            else 'there is no prefix to plan from'
+        )
     n_draws = _count_draws(layout, settings)
+    shrink = None
+    if settings.action_noise is not None:
+        edges = torch.as_tensor(action_edges, dtype=model.pos_emb.dtype, device=device)
+        shrink = shrink_towards_mean(edges, settings.action_noise)
 
     def plan_for(members):
         together = torch.stack([prefixes[i] for i in members])
@@ -79,15 +127,29 @@ def search(model, value_fn: Callable, x: Tensor | Sequence[Tensor], settings: Se
 
         def plan(prefixes, uniforms, goal=None):
             return _plan_together(
-                model, value_fn, prefixes, settings, limit, goal, draw or draws_in_order(uniforms), cached=cached,
+                model,
+                value_fn,
+                prefixes,
+                settings,
+                limit,
+                goal,
+                draw or draws_in_order(uniforms),
+                shrink,
+                cached=cached,
                 progress=(Progress if verbose else Silent)(settings.horizon, name='plan'),
             )
 
-        uniforms = torch.stack([
-            torch.rand(n_draws, generator=generators[i], dtype=torch.double,
-                       device=device if generators[i] is None else generators[i].device).to(device)
-            for i in members
-        ])
+        uniforms = torch.stack(
+            [
+                torch.rand(
+                    n_draws,
+                    generator=generators[i],
+                    dtype=torch.double,
+                    device=device if generators[i] is None else generators[i].device,
+                ).to(device)
+                for i in members
+            ]
+        )
         if graphs is None or draw or not cached:
             return plan(together, uniforms, *goals)
         return graphs((together.shape[1:], settings), plan, together, uniforms, *goals)
@@ -105,7 +167,7 @@ def search(model, value_fn: Callable, x: Tensor | Sequence[Tensor], settings: Se
 
 
 @torch.no_grad()  # of this thread
-def _plan_together(model, value_fn, prefixes, settings, limit, goal, draw, *, progress, cached):
+def _plan_together(model, value_fn, prefixes, settings, limit, goal, draw, shrink, *, progress, cached):
     """Plan for prefixes of one length.    prefixes : [ G x T ]    returns : [ G x H x D ]"""
     n_groups, n_context = prefixes.shape
     layout, device, dtype = model.layout, prefixes.device, model.pos_emb.dtype
@@ -121,7 +183,7 @@ def _plan_together(model, value_fn, prefixes, settings, limit, goal, draw, *, pr
     for t in range(n_steps):
         sequences.repeat(settings.n_expand)
         rewards = rewards.repeat(1, settings.n_expand, 1)
-        extend(sequences, draw, layout.action_dim, sampling['act'])
+        extend(sequences, draw, layout.action_dim, sampling['act'], shrink)
         distributions = extend(sequences, draw, REWARD_DIM + VALUE_DIM, sampling['rew'])
         candidates = [sequences.tokens] if getattr(value_fn, 'sees_candidates', False) else []
         reward, value = value_fn(distributions, *candidates)
@@ -142,9 +204,18 @@ def _plan_together(model, value_fn, prefixes, settings, limit, goal, draw, *, pr
 
 
 @torch.no_grad()
-def beam_search(model, x: Tensor, n_steps: int, beam_width: int = 512, goal: Tensor | None = None, *,
-                max_block: int | None = None, crop_increment: int | None = None, cached: bool = True,
-                **sample_kwargs) -> tuple[Tensor, Tensor]:
+def beam_search(
+    model,
+    x: Tensor,
+    n_steps: int,
+    beam_width: int = 512,
+    goal: Tensor | None = None,
+    *,
+    max_block: int | None = None,
+    crop_increment: int | None = None,
+    cached: bool = True,
+    **sample_kwargs,
+) -> tuple[Tensor, Tensor]:
     """Find the likeliest continuations, token by token: imitation, or the way to a goal.
 
     x             : [ B x T ]  one or more sequences to continue, together
@@ -156,7 +227,8 @@ def beam_search(model, x: Tensor, n_steps: int, beam_width: int = 512, goal: Ten
         raise InputError(f'a search needs a beam of at least 1, got {beam_width}')
     limit = check_search(model, x, n_steps, max_block, crop_increment, sample_kwargs.get('topk'))
     model.eval()
-    x, goal = (None if tokens is None else tokens.to(model.pos_emb.device) for tokens in (x, goal))
+    x = x.to(model.pos_emb.device)
+    goal = None if goal is None else goal.to(model.pos_emb.device)
     if cached:
         n_shared = x.shape[1] if len(x) == 1 else 0
         sequences = CachedSequences(model, x, 1, limit, goal, n_shared=n_shared)
@@ -164,7 +236,7 @@ def beam_search(model, x: Tensor, n_steps: int, beam_width: int = 512, goal: Ten
         sequences = UncachedSequences(model, x, 1, limit, goal)
     total = x.new_zeros(len(x), 1, dtype=model.pos_emb.dtype)
     for _ in range(n_steps):
-        candidates = total + filtered(sequences.logits(), **sample_kwargs).log_softmax(dim=-1)     # [ R x V ]
+        candidates = total + filtered(sequences.logits(), **sample_kwargs).log_softmax(dim=-1)  # [ R x V ]
         logp, rows, tokens = sort_2d(candidates)
         n_kept = min(int((candidates > float('-inf')).sum()), beam_width)
         sequences.select(rows[None, :n_kept])
@@ -174,8 +246,16 @@ def beam_search(model, x: Tensor, n_steps: int, beam_width: int = 512, goal: Ten
 
 
 @torch.no_grad()
-def goal_plan(model, x: Tensor | Sequence[Tensor], n_steps: int, beam_width: int, goal: Tensor,
-              max_context_transitions: int | None = None, *, n_threads: int = 1) -> Tensor:
+def goal_plan(
+    model,
+    x: Tensor | Sequence[Tensor],
+    n_steps: int,
+    beam_width: int,
+    goal: Tensor,
+    max_context_transitions: int | None = None,
+    *,
+    n_threads: int = 1,
+) -> Tensor:
     """Imagine the likeliest `n_steps` transitions of those that lead to a goal, whatever their rewards.
 
     x         : [ G x T ] tokens of context and present observation; a list of [ T ], if lengths differ
@@ -191,7 +271,7 @@ def goal_plan(model, x: Tensor | Sequence[Tensor], n_steps: int, beam_width: int
 
     def plan(prefix, goal):
         tokens, _ = beam_search(model, prefix[None], n_tokens, beam_width, goal[None], max_block=limit)
-        return tokens[-n_steps * layout.dim:].view(n_steps, layout.dim)
+        return tokens[-n_steps * layout.dim :].view(n_steps, layout.dim)
 
     with ThreadPoolExecutor(n_threads) as threads:
         return torch.stack(list(threads.map(plan, x, goal)))
@@ -216,7 +296,7 @@ def estimate_plan(model, n_episodes: int, settings: SearchSettings) -> tuple[int
     n_rows = n_episodes * settings.beam_width * settings.n_expand
     n_kept = min(settings.fit(model), n_steps * dim)
     per_row = 8 * n_layer * width * n_kept + 4 * 8 * width + 8 * dim * (model.vocab_size + 1)
-    flops = 2 * n_rows * n_steps * dim * (12 * n_layer * width ** 2 + (model.vocab_size + 1) * width)
+    flops = 2 * n_rows * n_steps * dim * (12 * n_layer * width**2 + (model.vocab_size + 1) * width)
     return n_rows * per_row, flops
 
 
@@ -236,4 +316,4 @@ def _of_equal_length(prefixes, most):
     together = {}
     for i, prefix in enumerate(prefixes):
         together.setdefault(len(prefix), []).append(i)
-    return [members[start:start + most] for members in together.values() for start in range(0, len(members), most)]
+    return [members[start : start + most] for members in together.values() for start in range(0, len(members), most)]

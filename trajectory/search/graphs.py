@@ -3,6 +3,7 @@
 A plan launches some ten thousand small kernels, each sooner done than launched. Nothing in it depends on what the
 host sees, so all of them can be recorded, and launched as one, with other tokens and other random numbers.
 """
+
 import logging
 from collections.abc import Callable
 
@@ -18,7 +19,7 @@ class Graphs:
     def __init__(self):
         self.recorded = {}
         self.works = True
-        self.why_not = None     # the error, once recording has failed
+        self.why_not = None  # the error, once recording has failed
 
     def __call__(self, key, function: Callable, *inputs: Tensor) -> Tensor:
         """What `function` makes of the inputs.

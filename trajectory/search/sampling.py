@@ -1,16 +1,34 @@
 """Draw the next tokens of sequences from a model.
 
-    B  sequences      T  tokens so far      V  tokens to choose from: the bins, and the stop token
+B  sequences      T  tokens so far      V  tokens to choose from: the bins, and the stop token
 """
+
 import torch
 from torch import Tensor
 
 from trajectory.search.sequences import CachedSequences, forward, round_to_multiple
 from trajectory.utils.errors import InputError
 
-__all__ = ['check_k', 'check_search', 'check_temperature', 'choose', 'draws_from', 'draws_in_order', 'extend',
-           'filter_cdf', 'filtered', 'forward', 'get_logp', 'inverse_cdf', 'round_to_multiple', 'sample', 'sample_n',
-           'sort_2d', 'top_k_logits']
+__all__ = [
+    'check_k',
+    'check_search',
+    'check_temperature',
+    'choose',
+    'draws_from',
+    'draws_in_order',
+    'extend',
+    'filter_cdf',
+    'filtered',
+    'forward',
+    'get_logp',
+    'inverse_cdf',
+    'round_to_multiple',
+    'sample',
+    'sample_n',
+    'shrink_towards_mean',
+    'sort_2d',
+    'top_k_logits',
+]
 
 
 def top_k_logits(logits: Tensor, k: int) -> Tensor:
@@ -28,7 +46,7 @@ def filter_cdf(logits: Tensor, threshold: float) -> Tensor:
     probs = logits.softmax(dim=-1)
     ordered = probs.sort(dim=-1).values
     n_below = (ordered.cumsum(dim=-1) < threshold).sum(dim=-1, keepdim=True)
-    likeliest_removed = ordered.gather(-1, (n_below - 1).clamp(min=0))               # [ B x 1 ]
+    likeliest_removed = ordered.gather(-1, (n_below - 1).clamp(min=0))  # [ B x 1 ]
     removed = (probs <= likeliest_removed) & (likeliest_removed < ordered[..., -1:])
     return logits.masked_fill(removed, float('-inf'))
 
@@ -47,8 +65,9 @@ def filtered(logits: Tensor, temperature: float = 1.0, topk: int | None = None, 
     return logits if topk is None else top_k_logits(logits, topk)
 
 
-def get_logp(model, x: Tensor, temperature: float = 1.0, topk: int | None = None, cdf: float | None = None,
-             **forward_kwargs) -> Tensor:
+def get_logp(
+    model, x: Tensor, temperature: float = 1.0, topk: int | None = None, cdf: float | None = None, **forward_kwargs
+) -> Tensor:
     """Log-probabilities of the next token.    x : [ B x T ]    returns : [ B x V ]"""
     logits = forward(model, x, **forward_kwargs)[:, -1]
     return filtered(logits, temperature, topk, cdf).log_softmax(dim=-1)
@@ -72,8 +91,12 @@ def draws_from(generators: list[torch.Generator | None]):
 
     def draw(probs):
         share = len(probs) // len(generators)
-        uniforms = torch.cat([torch.rand(share, generator=generator, dtype=torch.double, device=probs.device)
-                              for generator in generators])
+        uniforms = torch.cat(
+            [
+                torch.rand(share, generator=generator, dtype=torch.double, device=probs.device)
+                for generator in generators
+            ]
+        )
         return inverse_cdf(probs, uniforms)
 
     return draw
@@ -87,7 +110,7 @@ def draws_in_order(uniforms: Tensor):
         nonlocal used
         share = len(probs) // len(uniforms)
         used += share
-        return inverse_cdf(probs, uniforms[:, used - share:used].flatten())
+        return inverse_cdf(probs, uniforms[:, used - share : used].flatten())
 
     return draw
 
@@ -106,8 +129,15 @@ def choose(logits: Tensor, draw, temperature: float = 1.0, topk: int | None = No
     return draw(filtered(logits, temperature, topk, cdf).softmax(dim=-1)), probs
 
 
-def sample(model, x: Tensor, temperature: float = 1.0, topk: int | None = None, cdf: float | None = None,
-           generator: torch.Generator | None = None, **forward_kwargs):
+def sample(
+    model,
+    x: Tensor,
+    temperature: float = 1.0,
+    topk: int | None = None,
+    cdf: float | None = None,
+    generator: torch.Generator | None = None,
+    **forward_kwargs,
+):
     """Draw the next token of every sequence.
 
     x       : [ B x T ]
@@ -117,19 +147,56 @@ def sample(model, x: Tensor, temperature: float = 1.0, topk: int | None = None, 
     return choose(logits, draws_from([generator]), temperature, topk, cdf)
 
 
-def extend(sequences, draw, n_tokens, how):
-    """Draw `n_tokens` more a row.    returns : [ G·R x n_tokens x V ]  what they were drawn from, unfiltered"""
+def extend(sequences, draw, n_tokens, how, shrink=None):
+    """Draw `n_tokens` more a row.
+
+    shrink  : what moves each drawn token towards the mean of what it was drawn from, see `shrink_towards_mean`
+    returns : [ G·R x n_tokens x V ]  what they were drawn from, unfiltered
+    """
     distributions = []
-    for _ in range(n_tokens):
+    for column in range(n_tokens):
         tokens, probs = choose(sequences.logits(), draw, **how)
+        if shrink is not None:
+            tokens = shrink(tokens, probs, column)
         sequences.append(tokens)
         distributions.append(probs)
     return torch.stack(distributions, dim=1)
 
 
+def shrink_towards_mean(edges: Tensor, factor: float):
+    """A function that moves drawn numbers towards the mean of their distribution, and leaves `factor` of the way.
+
+    Policies that made data explore, and a drawn action repeats their noise; the mean of the distribution does not.
+    The likeliest bin is no stand-in for it: bins of equal counts are narrow where actions are common, so that the
+    likeliest one is often one of the wide bins at the ends.
+
+    edges   : [ N + 1 x a ]  of the action columns' bins
+    returns : function from tokens [ B x 1 ], their distributions [ B x V ], and the column to tokens [ B x 1 ]
+    """
+    middles = (edges[:-1] + edges[1:]) / 2
+
+    def shrink(tokens, probs, column):
+        values = middles[:, column]  # [ N ]
+        inside = probs[:, :-1].to(values.dtype)
+        mean = (inside * values).sum(dim=-1) / inside.sum(dim=-1).clamp(min=torch.finfo(values.dtype).tiny)
+        drawn = values[tokens[:, 0].clamp(max=len(values) - 1)]
+        inner = edges[1:-1, column].contiguous()
+        return torch.bucketize(mean + factor * (drawn - mean), inner, right=True)[:, None]
+
+    return shrink
+
+
 @torch.no_grad()
-def sample_n(model, x: Tensor, N: int, max_block: int | None = None, crop_increment: int | None = None,
-             goal: Tensor | None = None, generator: torch.Generator | None = None, **sample_kwargs):
+def sample_n(
+    model,
+    x: Tensor,
+    N: int,
+    max_block: int | None = None,
+    crop_increment: int | None = None,
+    goal: Tensor | None = None,
+    generator: torch.Generator | None = None,
+    **sample_kwargs,
+):
     """Draw N more tokens for every sequence.
 
     x       : [ B x T ]
@@ -137,14 +204,16 @@ def sample_n(model, x: Tensor, N: int, max_block: int | None = None, crop_increm
     """
     limit = check_search(model, x, N, max_block, crop_increment, sample_kwargs.get('topk'))
     model.eval()
-    x, goal = (None if tokens is None else tokens.to(model.pos_emb.device) for tokens in (x, goal))
+    x = x.to(model.pos_emb.device)
+    goal = None if goal is None else goal.to(model.pos_emb.device)
     sequences = CachedSequences(model, x, len(x), limit, goal, n_shared=x.shape[1])
     probs = extend(sequences, draws_from([generator]), N, sample_kwargs)
     return sequences.tokens, probs
 
 
-def check_search(model, x: Tensor, n_steps: int, max_block: int | None, crop_increment: int | None,
-                 topk: int | None) -> int:
+def check_search(
+    model, x: Tensor, n_steps: int, max_block: int | None, crop_increment: int | None, topk: int | None
+) -> int:
     """Refuse what cannot be gone on with, before any work.    returns : tokens the model may see"""
     dim, block_size = model.transition_dim, model.get_block_size()
     if n_steps < 1:
@@ -168,5 +237,7 @@ def check_temperature(temperature: float) -> None:
 def check_k(model, name: str, k: int | None) -> None:
     """Refuse to choose among less than one token, or more than a column has."""
     if k is not None and not 1 <= k <= model.vocab_size + 1:
-        raise InputError(f'{name} must be between 1 and the {model.vocab_size + 1} tokens of a column, got {k}.\n'
-                         f'  Pass --{name} None to keep them all.')
+        raise InputError(
+            f'{name} must be between 1 and the {model.vocab_size + 1} tokens of a column, got {k}.\n'
+            f'  Pass --{name} None to keep them all.'
+        )

@@ -5,6 +5,7 @@ window again for every token, as the reference does, and is what tests and bench
 
     G  episodes      R  candidates of an episode      V  tokens to choose from
 """
+
 import torch
 from torch import Tensor
 
@@ -21,8 +22,9 @@ def crop_length(n_tokens: int, limit: int | None, increment: int) -> int:
     return 0 if limit is None or n_tokens <= limit else round_to_multiple(n_tokens - limit, increment)
 
 
-def forward(model, x: Tensor, max_block: int | None = None, allow_crop: bool = True,
-            crop_increment: int | None = None, **kwargs) -> Tensor:
+def forward(
+    model, x: Tensor, max_block: int | None = None, allow_crop: bool = True, crop_increment: int | None = None, **kwargs
+) -> Tensor:
     """Logits of a sequence, cropped at the front to what the model, and the caller, let it see.
 
     x              : [ B x T ]
@@ -62,9 +64,9 @@ class UncachedSequences:
 
     def logits(self) -> Tensor:
         """[ G·R x V ]  for the next token of each row."""
-        goal = {} if self.goal is None else {
-            'goal': self.goal.repeat_interleave(len(self.tokens) // self.n_groups, dim=0)
-        }
+        goal = (
+            {} if self.goal is None else {'goal': self.goal.repeat_interleave(len(self.tokens) // self.n_groups, dim=0)}
+        )
         return forward(self.model, self.tokens, max_block=self.limit, **goal)[:, -1]
 
     def append(self, tokens: Tensor) -> None:
@@ -97,16 +99,16 @@ class CachedSequences(UncachedSequences):
         super().__init__(model, tokens, n_groups, limit, goal)
         self.decoder = Decoder(model, goal)
         self.n_shared = n_shared
-        self.cropped = 0      # tokens before the window that the cache holds
+        self.cropped = 0  # tokens before the window that the cache holds
         self.cache = None
-        self.latest = None    # logits, while they are up to date
+        self.latest = None  # logits, while they are up to date
 
-    def logits(self) -> Tensor:
+    def logits(self):
         if self.latest is None and self._is_stale():
             self._read_window()
         elif self.latest is None:
             for place in range(self.cropped + self.cache.n_read, self.tokens.shape[1]):
-                self.latest, self.cache = self.decoder.step(self.tokens[:, place:place + 1], self.cache)
+                self.latest, self.cache = self.decoder.step(self.tokens[:, place : place + 1], self.cache)
         return self.latest
 
     def append(self, tokens: Tensor) -> None:
@@ -131,8 +133,8 @@ class CachedSequences(UncachedSequences):
     def _read_window(self):
         self.cropped = self.n_crop
         n_shared = max(self.n_shared - self.cropped, 0)
-        window = self.tokens[:, self.cropped:]
-        first_rows = window[::len(window) // self.n_groups]
+        window = self.tokens[:, self.cropped :]
+        first_rows = window[:: len(window) // self.n_groups]
         self.latest, self.cache = self.decoder.prefill(first_rows[:, :n_shared], window[:, n_shared:])
 
 

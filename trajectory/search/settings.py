@@ -1,4 +1,5 @@
 """Settings of a search, in one frozen record that is checked when it is made."""
+
 from dataclasses import dataclass, fields
 
 from trajectory.search.sampling import check_k, check_temperature
@@ -17,6 +18,8 @@ class SearchSettings:
     discount                 : factor per step on the rewards that candidates are ranked by
     percentile               : what stands for a distribution of values: 'mean', or a quantile
     temperature, k_*, cdf_*  : of the distributions that tokens are drawn from
+    action_noise             : how far drawn actions stay from the mean of their distribution: 1 where they are, 0 at
+                               the mean; None leaves them as they are drawn
     """
 
     horizon: int = 15
@@ -28,6 +31,7 @@ class SearchSettings:
     discount: float = 0.99
     percentile: float | str = 'mean'
     temperature: float = 1.0
+    action_noise: float | None = None
     k_obs: int | None = None
     k_act: int | None = None
     k_rew: int | None = 1
@@ -39,15 +43,19 @@ class SearchSettings:
         check_temperature(self.temperature)
         for name in ('plan_freq', 'horizon', 'beam_width', 'n_expand'):
             check_positive(name, getattr(self, name))
-        for name in ('discount', 'percentile', 'cdf_obs', 'cdf_act', 'cdf_rew'):
+        for name in ('discount', 'percentile', 'action_noise', 'cdf_obs', 'cdf_act', 'cdf_rew'):
             if getattr(self, name) not in (None, 'mean'):
                 check_fraction(name, getattr(self, name))
         if self.plan_freq > self.horizon:
-            raise InputError(f'a plan of {self.horizon} transitions cannot be followed for {self.plan_freq} '
-                             f'steps.\n  Pass --plan_freq {self.horizon}, or less.')
+            raise InputError(
+                f'a plan of {self.horizon} transitions cannot be followed for {self.plan_freq} '
+                f'steps.\n  Pass --plan_freq {self.horizon}, or less.'
+            )
         if self.max_context_transitions is not None and self.max_context_transitions < 1:
-            raise InputError(f'max_context_transitions must be at least 1, got {self.max_context_transitions}.\n'
-                             '  Pass --max_context_transitions 2, or more.')
+            raise InputError(
+                f'max_context_transitions must be at least 1, got {self.max_context_transitions}.\n'
+                '  Pass --max_context_transitions 2, or more.'
+            )
 
     @classmethod
     def from_args(cls, args, discount: float | None = None) -> 'SearchSettings':
@@ -74,6 +82,8 @@ class SearchSettings:
     @property
     def sampling(self) -> dict[str, dict]:
         """How tokens are drawn, by the kind of column."""
-        return {'obs': {'topk': self.k_obs, 'cdf': self.cdf_obs},
-                'act': {'topk': self.k_act, 'cdf': self.cdf_act, 'temperature': self.temperature},
-                'rew': {'topk': self.k_rew, 'cdf': self.cdf_rew}}
+        return {
+            'obs': {'topk': self.k_obs, 'cdf': self.cdf_obs},
+            'act': {'topk': self.k_act, 'cdf': self.cdf_act, 'temperature': self.temperature},
+            'rew': {'topk': self.k_rew, 'cdf': self.cdf_rew},
+        }

@@ -1,4 +1,5 @@
 """Keep what has happened as tokens, and find the actions in what was imagined."""
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -23,18 +24,26 @@ def extract_actions(x: np.ndarray, observation_dim: int, action_dim: int, t: int
     """The actions of imagined transitions, all or the t-th.    x : [ H x D ]    returns : [ H x action_dim ]"""
     layout = TransitionLayout(observation_dim, action_dim)
     if x.shape[1] != layout.dim:
-        raise ValueError(f'expected transitions of {layout.dim} numbers, got {x.shape[1]}; '
-                         'was the model trained on another data set?')
+        raise ValueError(
+            f'expected transitions of {layout.dim} numbers, got {x.shape[1]}; '
+            'was the model trained on another data set?'
+        )
     actions = x[:, layout.action]
     return actions if t is None else actions[t]
 
 
-def update_context(context: list[Tensor], discretizer, observation: np.ndarray, action: np.ndarray, reward: float,
-                   max_context_transitions: int | None) -> list[Tensor]:
+def update_context(
+    context: list[Tensor],
+    discretizer,
+    observation: np.ndarray,
+    action: np.ndarray,
+    reward: float,
+    max_context_transitions: int | None,
+) -> list[Tensor]:
     """The context with one more transition, and no more of them than asked for.
 
     returns : a new list of [ 1 x D ]; the list given stays as it is
     """
     transition = np.concatenate([observation, action, [reward, VALUE_PLACEHOLDER]])
     tokens = torch.as_tensor(discretizer.discretize(transition))
-    return [*context, tokens][-max_context_transitions if max_context_transitions else 0:]
+    return [*context, tokens][-max_context_transitions if max_context_transitions else 0 :]

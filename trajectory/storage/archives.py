@@ -1,4 +1,5 @@
 """Unpack an archive that somebody else made: nothing leaves the folder, no links, no devices, no more than fits."""
+
 import re
 import shutil
 import stat
@@ -11,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from trajectory.utils.errors import InputError
 from trajectory.utils.files import mkdir
 
-LARGEST_ARCHIVE = 2**35     # bytes, unpacked
+LARGEST_ARCHIVE = 2**35  # bytes, unpacked
 MOST_MEMBERS = 100_000
 
 
@@ -35,8 +36,10 @@ def unpack(path: Path, folder: Path, place: Callable[[PurePosixPath], PurePosixP
         mkdir(folder)
         n_free = shutil.disk_usage(folder).free
         if total > min(LARGEST_ARCHIVE, n_free):
-            raise InputError(f'{path} would unpack to {total:,} bytes; {n_free:,} are free, and no more than '
-                             f'{LARGEST_ARCHIVE:,} are unpacked.{_REMEDY}')
+            raise InputError(
+                f'{path} would unpack to {total:,} bytes; {n_free:,} are free, and no more than '
+                f'{LARGEST_ARCHIVE:,} are unpacked.{_REMEDY}'
+            )
         for target, (member, size) in places.items():
             _write(folder / target, member, size, copy)
     return len(places)
@@ -47,7 +50,7 @@ _REMEDY = '\n  Nothing of it was unpacked. Delete it, and fetch it again from a 
 
 def _check_name(path, name) -> PurePosixPath:
     inside = PurePosixPath(name)
-    is_absolute = inside.is_absolute() and name != '/'      # with which some zips of folders begin
+    is_absolute = inside.is_absolute() and name != '/'  # with which some zips of folders begin
     if is_absolute or '..' in inside.parts or re.search(r'^[A-Za-z]:|[\\\0]', name):
         raise InputError(f'{path}: the member {name[:200]!r} would be written outside of its folder.{_REMEDY}')
     return inside
@@ -66,8 +69,16 @@ def _opened(path):
         else:
             with open(path, 'rb') as file:
                 raise InputError(f'{path} is neither a zip nor a tar file; it begins with {file.read(40)!r}.{_REMEDY}')
-    except (zipfile.BadZipFile, tarfile.TarError, OSError, EOFError, ValueError, RuntimeError, NotImplementedError,
-            zipfile.zlib.error) as error:
+    except (
+        zipfile.BadZipFile,
+        tarfile.TarError,
+        OSError,
+        EOFError,
+        ValueError,
+        RuntimeError,
+        NotImplementedError,
+        zipfile.zlib.error,
+    ) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(f'{path} is not whole: {error}.\n  Delete it, and fetch it again.') from error

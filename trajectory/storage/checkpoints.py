@@ -1,4 +1,5 @@
 """Keep a run safe: `resume.pt` holds all that a run needs to go on as if it had never stopped."""
+
 import shutil
 import signal
 import time
@@ -83,8 +84,10 @@ def find_checkpoint(folder, settings: dict) -> dict | None:
     restart = 'or pass --restart to start over; its weights will be deleted.'
     if not path.exists():
         if kept := sorted(state.name for state in folder.glob('state_*.pt')):
-            raise InputError(f'{folder} holds {", ".join(kept)}, but no {NAME} to go on from.\n'
-                             f'  Choose another --exp_name, {restart}')
+            raise InputError(
+                f'{folder} holds {", ".join(kept)}, but no {NAME} to go on from.\n'
+                f'  Choose another --exp_name, {restart}'
+            )
         return None
     try:
         state = load_tensors(path)
@@ -92,17 +95,23 @@ def find_checkpoint(folder, settings: dict) -> dict | None:
             raise ValueError('it is no checkpoint of a run')
     except InputError:
         raise
-    except Exception as error:      # cut or flipped bytes make the readers raise nearly anything
-        raise InputError(f'{path} cannot be read: {why_unreadable(error)}\n'
-                         f'  Restore it from a copy, {restart}') from error
+    except Exception as error:  # cut or flipped bytes make the readers raise nearly anything
+        raise InputError(
+            f'{path} cannot be read: {why_unreadable(error)}\n  Restore it from a copy, {restart}'
+        ) from error
     before = dict(state['settings'])
     if 'algorithm' in settings:
-        before.setdefault('algorithm', 'trajectory_transformer')    # which older ones do not name
-    differing = [f'{name} was {before.get(name)}, is {settings.get(name)}'
-                 for name in sorted({*before, *settings}) if before.get(name) != settings.get(name)]
+        before.setdefault('algorithm', 'trajectory_transformer')  # which older ones do not name
+    differing = [
+        f'{name} was {before.get(name)}, is {settings.get(name)}'
+        for name in sorted({*before, *settings})
+        if before.get(name) != settings.get(name)
+    ]
     if differing:
-        raise InputError(f'{folder} holds a run with other settings: {"; ".join(differing)}.\n'
-                         f'  Give the same command as before, choose another --exp_name, {restart}')
+        raise InputError(
+            f'{folder} holds a run with other settings: {"; ".join(differing)}.\n'
+            f'  Give the same command as before, choose another --exp_name, {restart}'
+        )
     return state
 
 

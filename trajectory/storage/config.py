@@ -1,4 +1,5 @@
 """Recipes: a class and its settings, kept beside the weights so that the object can be built again."""
+
 import importlib
 import io
 import logging
@@ -13,7 +14,7 @@ from trajectory.utils.files import mkdir, read_json, write_json
 
 logger = logging.getLogger(__name__)
 
-CLASSES = (         # all that a saved recipe may build; as module paths, they are a file format
+CLASSES = (  # all that a saved recipe may build; as module paths, they are a file format
     'trajectory.datasets.sequence:SequenceDataset',
     'trajectory.datasets.sequence:DiscretizedDataset',
     'trajectory.datasets.sequence:GoalDataset',
@@ -49,7 +50,7 @@ class Config(Mapping):
             return self._class(self, *args, **kwargs)
         return self._class(*args, **{**self._dict, **kwargs})
 
-    make = __call__     # the reference's name
+    make = __call__  # the reference's name
 
     def __getitem__(self, name):
         return self._dict[name]
@@ -147,9 +148,10 @@ def check_name(name):
         raise InputError(f'a recipe may not build {str(name)[:100]!r}, only\n  ' + '\n  '.join(CLASSES))
     return name
 
+
 # ---------------------------- published pickles --------------------------- #
 
-LARGEST_PICKLE = 2**16      # bytes; the published ones have 400
+LARGEST_PICKLE = 2**16  # bytes; the published ones have 400
 MOST_VALUES = 100
 
 
@@ -177,12 +179,11 @@ def _read_pickle(path: Path) -> Config:
         _check_opcodes(content)
         found = _RecipeUnpickler(io.BytesIO(content)).load()
         if not isinstance(found, _Pickled) or vars(found).keys() != {'_class', '_dict'}:
-            raise InputError(f'it holds {_kind(found)}, not a recipe.\n'
-                             '  Download it again, or train again.')
+            raise InputError(f'it holds {_kind(found)}, not a recipe.\n  Download it again, or train again.')
         _check_plain(found._dict)
     except InputError as error:
         raise InputError(f'{path}: {error}') from error
-    except Exception as error:      # a missing, cut or foreign file makes unpickling raise nearly anything
+    except Exception as error:  # a missing, cut or foreign file makes unpickling raise nearly anything
         raise InputError(
             f'{path} cannot be read as a recipe: {str(error) or type(error).__name__}.\n'
             '  Copy or download it again, or train again.'
@@ -195,7 +196,7 @@ def _check_opcodes(content: bytes):
     if len(content) > LARGEST_PICKLE:
         raise InputError(f'it has {len(content):,} bytes, a recipe has at most {LARGEST_PICKLE:,}.')
     for opcode, argument, _ in pickletools.genops(content):
-        if 'PUT' in opcode.name and argument > len(content):    # the memo grows to the largest index
+        if 'PUT' in opcode.name and argument > len(content):  # the memo grows to the largest index
             raise InputError(f'its {opcode.name} {argument} is no place in so small a file.')
 
 
@@ -208,8 +209,10 @@ def _check_plain(settings):
     for name, value in settings.items():
         parts = value if isinstance(value, list | tuple) else [value]
         if len(parts) > MOST_VALUES or not all(isinstance(part, str | int | float | None) for part in parts):
-            raise InputError(f'its setting {name[:100]!r} is {_kind(value)}, expected a number, a text, or a list '
-                             f'of at most {MOST_VALUES} of them.')
+            raise InputError(
+                f'its setting {name[:100]!r} is {_kind(value)}, expected a number, a text, or a list '
+                f'of at most {MOST_VALUES} of them.'
+            )
 
 
 def _kind(value) -> str:

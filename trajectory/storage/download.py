@@ -1,4 +1,5 @@
 """Fetch a large file, whole or not at all, and take up again where the last try was cut off."""
+
 import hashlib
 import json
 import logging
@@ -21,20 +22,30 @@ from trajectory.utils.progress import Progress, Silent
 
 log = logging.getLogger(__name__)
 
-CHUNK = 2**20       # bytes
-TRIES = 5           # in a row that came no further
-FIRST_TRIES = 2     # of a host that never sent a byte
-TIMEOUT = 30        # seconds without a byte
-NO_HOST = (socket.gaierror, ConnectionRefusedError)     # most likely no network, and no use to try again
+CHUNK = 2**20  # bytes
+TRIES = 5  # in a row that came no further
+FIRST_TRIES = 2  # of a host that never sent a byte
+TIMEOUT = 30  # seconds without a byte
+NO_HOST = (socket.gaierror, ConnectionRefusedError)  # most likely no network, and no use to try again
 
 
 class _Failed(Exception):
     """An address will not do; the message says why."""
 
 
-def download(url: str | Sequence[str], path: Path, *, what: str, remedy: str, n_bytes: int | None = None,
-             sha256: str | None = None, check: Callable[[Path], None] | None = None, pause: float = 2,
-             timeout: float = TIMEOUT, progress: bool = True) -> Path:
+def download(
+    url: str | Sequence[str],
+    path: Path,
+    *,
+    what: str,
+    remedy: str,
+    n_bytes: int | None = None,
+    sha256: str | None = None,
+    check: Callable[[Path], None] | None = None,
+    pause: float = 2,
+    timeout: float = TIMEOUT,
+    progress: bool = True,
+) -> Path:
     """Fetch a file to `path`, where it appears once it is whole and right; one that is there already stays.
 
     What has come so far waits beside it as `<name>.part`. Of several processes that want the same file, one fetches it
@@ -86,7 +97,7 @@ def file_lock(path: Path, what: str, remedy: str):
     try:
         yield
     finally:
-        Path(lock.lock_file).unlink(missing_ok=True)    # still held: who waits sees that it is gone
+        Path(lock.lock_file).unlink(missing_ok=True)  # still held: who waits sees that it is gone
         lock.release()
 
 
@@ -130,7 +141,7 @@ class _Source:
                 if error.code < 500 and error.code not in (408, 429):
                     raise _Failed(f'{error.code} {error.reason}') from error
                 reason = f'{error.code} {error.reason}'
-            except (HTTPException, OSError, ValueError) as error:   # no host, a broken connection, a cut answer
+            except (HTTPException, OSError, ValueError) as error:  # no host, a broken connection, a cut answer
                 if isinstance(error, ValueError) and not isinstance(error, OSError):
                     raise _Failed(f'it is no address: {error}') from error
                 cause = getattr(error, 'reason', None) or error
@@ -161,7 +172,7 @@ class _Source:
             if error.code != 416:
                 raise
             if error.headers.get('Content-Range') == f'bytes */{n_had}':
-                return True                 # nothing is missing
+                return True  # nothing is missing
             _discard(self.part)
             raise OSError('the file has become shorter') from error
         with answer:
@@ -170,11 +181,11 @@ class _Source:
             if answer.status == 206:
                 given = re.fullmatch(r'bytes (\d+)-\d+/(\d+)', answer.headers.get('Content-Range', ''))
                 if not given or int(given[1]) != n_had:
-                    _discard(self.part)     # and ask for no part again
+                    _discard(self.part)  # and ask for no part again
                     raise OSError('the server gave another part than it was asked for')
                 n_all = int(given[2])
             else:
-                _discard(self.part)         # before its notes change: they must never be of another file
+                _discard(self.part)  # before its notes change: they must never be of another file
                 n_had = 0
                 _write_notes(self.part, self.url, answer.headers)
             if None not in (self.n_bytes, n_all) and n_all != self.n_bytes:
@@ -195,8 +206,10 @@ class _Source:
         bar = Progress if self.progress and n_all else Silent
         with file, bar(-(-(n_all or 1) // CHUNK), name='MiB', done=n_had // CHUNK) as report:
             if n_all is not None and n_all - n_had > n_free:
-                raise InputError(f'{n_all - n_had:,} bytes are to come, and the disk of {self.part.parent} has '
-                                 f'{n_free:,} free.\n  Make room, or choose another folder.')
+                raise InputError(
+                    f'{n_all - n_had:,} bytes are to come, and the disk of {self.part.parent} has '
+                    f'{n_free:,} free.\n  Make room, or choose another folder.'
+                )
             while (n_all is None or n_had < n_all) and (piece := answer.read1(CHUNK)):
                 try:
                     file.write(piece)
@@ -253,6 +266,6 @@ def _read_validator(part, url):
 
 def _write_notes(part, url, headers):
     validator = headers.get('ETag') or 'W/'
-    validator = headers.get('Last-Modified') if validator.startswith('W/') else validator   # weak: of like files
+    validator = headers.get('Last-Modified') if validator.startswith('W/') else validator  # weak: of like files
     if validator:
         write_json(_notes(part), {'url': url, 'validator': validator})

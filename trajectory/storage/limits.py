@@ -1,25 +1,41 @@
 """Say what a file may ask for: settings of a model and of a data set, checked before anything is built from them."""
+
 import math
 
 from trajectory.utils.errors import InputError
 
-LARGEST_MODEL = 2**30       # numbers, the attention masks included
+LARGEST_MODEL = 2**30  # numbers, the attention masks included
 
 DIM = (int, 1, 10_000)
 WEIGHT = (float, 0, 1e6)
 SHARE = (float, 0, 1)
 
-MODEL = {   # name: type, least, most
-    'vocab_size': (int, 1, 2**15), 'block_size': (int, 1, 2**14),
-    'n_layer': (int, 1, 1_000), 'n_head': (int, 1, 1_000), 'n_embd': (int, 1, 2**16),
-    'observation_dim': DIM, 'action_dim': DIM, 'transition_dim': DIM,
-    'action_weight': WEIGHT, 'reward_weight': WEIGHT, 'value_weight': WEIGHT,
-    'embd_pdrop': SHARE, 'resid_pdrop': SHARE, 'attn_pdrop': SHARE,
+MODEL = {  # name: type, least, most
+    'vocab_size': (int, 1, 2**15),
+    'block_size': (int, 1, 2**14),
+    'n_layer': (int, 1, 1_000),
+    'n_head': (int, 1, 1_000),
+    'n_embd': (int, 1, 2**16),
+    'observation_dim': DIM,
+    'action_dim': DIM,
+    'transition_dim': DIM,
+    'action_weight': WEIGHT,
+    'reward_weight': WEIGHT,
+    'value_weight': WEIGHT,
+    'embd_pdrop': SHARE,
+    'resid_pdrop': SHARE,
+    'attn_pdrop': SHARE,
 }
 DATA = {
-    'env': (str,), 'N': (int, 1, 2**15), 'penalty': (float, -1e9, 1e9), 'discretizer': (str,),
-    'sequence_length': (int, 1, 10**6), 'step': (int, 1, 10**6), 'discount': SHARE,
-    'max_path_length': (int, 1, 10**9), 'device': (str,),
+    'env': (str,),
+    'N': (int, 1, 2**15),
+    'penalty': (float, -1e9, 1e9),
+    'discretizer': (str,),
+    'sequence_length': (int, 1, 10**6),
+    'step': (int, 1, 10**6),
+    'discount': SHARE,
+    'max_path_length': (int, 1, 10**9),
+    'device': (str,),
 }
 MAY_BE_NONE = ('penalty', 'max_path_length')
 MAY_BE_MISSING = ('max_path_length', 'device', 'penalty')
@@ -32,19 +48,22 @@ def check_model_settings(settings, path, remedy: str = RESTORE) -> None:
     _check(settings, MODEL, path, remedy)
     width, depth = settings['n_embd'], settings['n_layer']
     vocabulary = settings['vocab_size'] * settings['transition_dim']
-    places = settings['block_size'] + settings['observation_dim']       # of a goal
+    places = settings['block_size'] + settings['observation_dim']  # of a goal
     numbers = depth * (12 * width**2 + places**2) + (2 * vocabulary + places) * width
     if numbers > LARGEST_MODEL:
-        raise InputError(f'{path} describes a model of {numbers:,} numbers; the largest that is read has '
-                         f'{LARGEST_MODEL:,}.\n  {remedy}')
+        raise InputError(
+            f'{path} describes a model of {numbers:,} numbers; the largest that is read has '
+            f'{LARGEST_MODEL:,}.\n  {remedy}'
+        )
 
 
 def check_data_settings(settings, path, remedy: str = RESTORE) -> None:
     """Refuse settings that describe no data set.    path : the file they are from"""
     _check(settings, DATA, path, remedy)
     if unknown := sorted(set(settings) - set(DATA)):
-        raise InputError(f'{path} has the setting {unknown[0]!r}, which no data set is made with.\n'
-                         f'  There are {", ".join(DATA)}.')
+        raise InputError(
+            f'{path} has the setting {unknown[0]!r}, which no data set is made with.\n  There are {", ".join(DATA)}.'
+        )
 
 
 def _check(settings, table, path, remedy):
@@ -57,8 +76,7 @@ def _check(settings, table, path, remedy):
             continue
         if not _is_a(kind, value) or (limits and not limits[0] <= value <= limits[1]):
             between = f' from {limits[0]:,} to {limits[1]:,}' if limits else ''
-            raise InputError(f'{path}: {name} is {str(value)[:100]!r}, expected {_WORDS[kind]}{between}.\n'
-                             f'  {remedy}')
+            raise InputError(f'{path}: {name} is {str(value)[:100]!r}, expected {_WORDS[kind]}{between}.\n  {remedy}')
 
 
 _WORDS = {int: 'a whole number', float: 'a number', str: 'a text'}

@@ -1,4 +1,5 @@
 """A run's folder has one owner while it is written, and its results carry the identity of what made them."""
+
 import hashlib
 import json
 import os
@@ -16,8 +17,8 @@ from trajectory.utils.errors import InputError
 from trajectory.utils.files import mkdir, write_json
 
 LOCK, OWNER = '.lock', '.owner.json'
-FINISHED = 'finished.json'      # of a training: written at its end
-PLAN_FILES = re.compile(r'rollout\.(json|mp4|png)|timing\.json|\d+_plan\.(mp4|png)')   # what an episode leaves
+FINISHED = 'finished.json'  # of a training: written at its end
+PLAN_FILES = re.compile(r'rollout\.(json|mp4|png)|timing\.json|\d+_plan\.(mp4|png)')  # what an episode leaves
 
 
 @contextmanager
@@ -31,21 +32,27 @@ def lock_folder(folder):
     try:
         lock.acquire(timeout=0)
     except Timeout as error:
-        raise InputError(f'{folder} is being written by {_owner(folder)}.\n'
-                         '  Wait until it has ended, or choose another folder: --exp_name, or --suffix.') from error
+        raise InputError(
+            f'{folder} is being written by {_owner(folder)}.\n'
+            '  Wait until it has ended, or choose another folder: --exp_name, or --suffix.'
+        ) from error
     except OSError as error:
-        raise InputError(f'cannot write to {folder}: {error.strerror or error}.\n'
-                         '  Open the folder, or choose another place with --logbase.') from error
+        raise InputError(
+            f'cannot write to {folder}: {error.strerror or error}.\n'
+            '  Open the folder, or choose another place with --logbase.'
+        ) from error
     try:
-        write_json(folder / OWNER, {'pid': os.getpid(), 'host': socket.gethostname(),
-                                    'since': time.strftime('%Y-%m-%d %H:%M:%S')})
+        write_json(
+            folder / OWNER,
+            {'pid': os.getpid(), 'host': socket.gethostname(), 'since': time.strftime('%Y-%m-%d %H:%M:%S')},
+        )
         yield folder
     finally:
         (folder / OWNER).unlink(missing_ok=True)
-        (folder / LOCK).unlink(missing_ok=True)     # still held: who waits sees that it is gone
+        (folder / LOCK).unlink(missing_ok=True)  # still held: who waits sees that it is gone
         lock.release()
         with suppress(OSError):
-            folder.rmdir()      # nothing was written
+            folder.rmdir()  # nothing was written
 
 
 def _owner(folder):
@@ -73,7 +80,7 @@ def hash_file(path) -> str:
 def _hash(path, _inode, _size, _changed):
     digest = hashlib.sha256()
     with open(path, 'rb') as file:
-        while block := file.read(2 ** 20):
+        while block := file.read(2**20):
             digest.update(block)
     return digest.hexdigest()
 

@@ -1,4 +1,5 @@
 """Weights of a run: `state_<epoch>.pt`, written whole, and read without running anything a file may ask for."""
+
 import io
 import re
 import zipfile
@@ -17,7 +18,7 @@ def save_state(model, path):
 
 def save_tensors(state: dict, path):
     """Write tensors, numbers and names in lists and dicts; `torch.load(path, weights_only=True)` reads them."""
-    buffer = io.BytesIO()       # torch's own writer does not say why a disk refuses
+    buffer = io.BytesIO()  # torch's own writer does not say why a disk refuses
     torch.save(state, buffer)
     with write_atomically(path) as partial:
         partial.write_bytes(buffer.getbuffer())
@@ -54,7 +55,7 @@ def load_tensors(path: Path):
         with zipfile.ZipFile(path) as archive:
             if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
                 raise zipfile.BadZipFile('it is compressed, as torch.save never does')
-            if part := archive.testzip():       # torch itself ignores the checksums
+            if part := archive.testzip():  # torch itself ignores the checksums
                 raise zipfile.BadZipFile(f'the checksum of {part} is wrong')
     return torch.load(path, map_location='cpu', weights_only=True)
 
@@ -65,7 +66,7 @@ def read_weights(path: Path) -> dict:
         weights = load_tensors(path)
     except InputError:
         raise
-    except Exception as error:      # cut or flipped bytes make the readers raise nearly anything
+    except Exception as error:  # cut or flipped bytes make the readers raise nearly anything
         raise InputError(
             f'{path} cannot be read as weights: {why_unreadable(error)}\n'
             '  It may be cut short: copy or download it again, or take an earlier epoch.'
@@ -82,12 +83,16 @@ def check_weights(weights: dict, path: Path) -> dict:
     """Return the weights, if they are ordinary numbers."""
     for name, value in weights.items():
         is_plain = value.layout == torch.strided and value.dtype.is_floating_point and value.device.type == 'cpu'
-        if not is_plain or value.nbytes > value.untyped_storage().nbytes():     # one number can pose as many
-            raise InputError(f'{path}: {name} is no ordinary tensor of floating-point numbers but {value.dtype}, '
-                             f'{value.layout}, {list(value.shape)}.\n  Copy or download it again.')
+        if not is_plain or value.nbytes > value.untyped_storage().nbytes():  # one number can pose as many
+            raise InputError(
+                f'{path}: {name} is no ordinary tensor of floating-point numbers but {value.dtype}, '
+                f'{value.layout}, {list(value.shape)}.\n  Copy or download it again.'
+            )
         if not value.isfinite().all():
-            raise InputError(f'{path}: {name} holds numbers that are not finite.\n'
-                             '  Copy or download it again, or take an earlier epoch.')
+            raise InputError(
+                f'{path}: {name} holds numbers that are not finite.\n'
+                '  Copy or download it again, or take an earlier epoch.'
+            )
     return weights
 
 

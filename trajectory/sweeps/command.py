@@ -1,4 +1,5 @@
 """Start a sweep from the command line: skip what is finished, run the rest on an engine, say how each ended."""
+
 import difflib
 import logging
 import sys
@@ -21,16 +22,16 @@ class Parser(Flags):
     """How to run a sweep. Every other flag is a setting of the script, with one value or with several to sweep."""
 
     engine: Literal['local', 'ray', 'slurm', 'doodad'] = 'local'  # this machine, Ray, Slurm, or doodad on Azure
-    dry_run: bool = False               # print the command lines, and start nothing
-    workers: int | None = None          # variants at once; by default one a GPU, or what the cluster admits
-    retries: int = 2                    # times that a variant is started again after it was killed
-    gpus: float | None = None           # share of a GPU for each variant (Ray), or whole ones (Slurm)
-    cpus: float = 1                     # cores for each variant (Ray, Slurm)
-    address: str | None = None          # Ray: a running cluster; auto is the one this machine belongs to
-    partition: str | None = None        # Slurm: where to queue
-    hours: float = 24                   # Slurm: after which a variant is queued again, and goes on
-    region: str | None = None           # doodad: where to start machines, instead of azure/config.py's
-    gpu_model: str | None = None        # doodad: of these machines, instead of azure/config.py's
+    dry_run: bool = False  # print the command lines, and start nothing
+    workers: int | None = None  # variants at once; by default one a GPU, or what the cluster admits
+    retries: int = 2  # times that a variant is started again after it was killed
+    gpus: float | None = None  # share of a GPU for each variant (Ray), or whole ones (Slurm)
+    cpus: float = 1  # cores for each variant (Ray, Slurm)
+    address: str | None = None  # Ray: a running cluster; auto is the one this machine belongs to
+    partition: str | None = None  # Slurm: where to queue
+    hours: float = 24  # Slurm: after which a variant is queued again, and goes on
+    region: str | None = None  # doodad: where to start machines, instead of azure/cloud.py's
+    gpu_model: str | None = None  # doodad: of these machines, instead of azure/cloud.py's
 
     def parse_args(self, _experiment=None, argv=None):
         """Read the flags; `settings` holds the script's, {name: values}."""
@@ -58,23 +59,29 @@ def launch(args: Parser, stages: list[tuple[ModuleType, Sweep]], config_path: Pa
     returns     : an exit code, 1 if any variant failed
     """
     sweeps = change(stages, args.settings)
-    stages = [expand(script, sweep) for (script, _), sweep in zip(stages, sweeps, strict=True)]
+    expanded = [expand(script, sweep) for (script, _), sweep in zip(stages, sweeps, strict=True)]
     if args.dry_run:
-        for variant in (variant for variants in stages for variant in variants):
+        for variant in (variant for variants in expanded for variant in variants):
             print(f'# finished: {variant.command_line}' if variant.is_finished() else variant.command_line)
         return 0
     for name, value in (cloud or {}).items():
         setattr(args, name, getattr(args, name) or value)
     engine = ENGINES[args.engine](args, config_path)
     outcomes = []
-    for number, variants in enumerate(stages):
-        missing = {variant.folder for earlier in stages[:number] for variant in earlier if not variant.is_finished()}
+    for number, variants in enumerate(expanded):
+        missing = {variant.folder for earlier in expanded[:number] for variant in earlier if not variant.is_finished()}
         for outcome in run(variants, engine, missing):
             outcomes.append(outcome)
             if outcome.status != 'skipped':
-                log.info('%s of %s: %s %s%s', len(outcomes), sum(map(len, stages)), outcome.status,
-                         outcome.variant.folder, f': {outcome.why}' if outcome.why else '')
-    order = {variant: place for place, variant in enumerate(variant for variants in stages for variant in variants)}
+                log.info(
+                    '%s of %s: %s %s%s',
+                    len(outcomes),
+                    sum(map(len, expanded)),
+                    outcome.status,
+                    outcome.variant.folder,
+                    f': {outcome.why}' if outcome.why else '',
+                )
+    order = {variant: place for place, variant in enumerate(variant for variants in expanded for variant in variants)}
     print(summarize(sorted(outcomes, key=lambda outcome: order[outcome.variant])))
     return int(any(outcome.status == 'failed' for outcome in outcomes))
 
@@ -94,15 +101,20 @@ def run(variants: list[Variant], engine: Callable, missing: set[Path]) -> Iterat
             todo.append(variant)
     for outcome in engine(todo) if todo else ():
         if outcome.status == 'done' and not outcome.variant.is_finished():
-            outcome = Outcome(outcome.variant, 'failed', 'it ended well, but its results are not here; '
-                                                         'is its folder on a disk that all machines share?')
+            outcome = Outcome(
+                outcome.variant,
+                'failed',
+                'it ended well, but its results are not here; is its folder on a disk that all machines share?',
+            )
         yield outcome
 
 
 def summarize(outcomes: list[Outcome]) -> str:
     """Lay out how each variant ended, and count them."""
-    counts = {status: sum(outcome.status == status for outcome in outcomes)
-              for status in ('done', 'skipped', 'launched', 'failed')}
+    counts = {
+        status: sum(outcome.status == status for outcome in outcomes)
+        for status in ('done', 'skipped', 'launched', 'failed')
+    }
     lines = []
     for outcome in outcomes:
         lines.append(f'{outcome.status:8}  {outcome.variant.folder}')
@@ -114,7 +126,7 @@ def summarize(outcomes: list[Outcome]) -> str:
 
 def change(stages: list[tuple[ModuleType, Sweep]], changes: dict[str, list[str]]) -> list[Sweep]:
     """The sweeps with the settings given as flags; each goes to the scripts that have it."""
-    config, = changes.get('config', ['config.offline'])
+    (config,) = changes.get('config', ['config.offline'])
     experiments = import_module(config).experiments
     known = [{'dataset', 'config', *get_type_hints(experiments[Path(script.__file__).stem])} for script, _ in stages]
     for name, values in changes.items():
@@ -124,8 +136,10 @@ def change(stages: list[tuple[ModuleType, Sweep]], changes: dict[str, list[str]]
             raise InputError(f'no setting or flag is called {name!r}. {hint}')
         if not values:
             raise InputError(f'--{name} has no value.\n  Give it one, or several to sweep.')
-    return [sweep.change({name: values for name, values in changes.items() if name in names})
-            for (_, sweep), names in zip(stages, known, strict=True)]
+    return [
+        sweep.change({name: values for name, values in changes.items() if name in names})
+        for (_, sweep), names in zip(stages, known, strict=True)
+    ]
 
 
 def group_flags(argv: list[str]) -> list[list[str]]:
@@ -138,7 +152,9 @@ def group_flags(argv: list[str]) -> list[list[str]]:
             groups[-1].append(word)
     return groups
 
+
 # -------------------------------- engines --------------------------------- #
+
 
 def on_this_machine(args, _config_path):
     return lambda variants: local.run(variants, args.workers, args.retries)
@@ -149,8 +165,9 @@ def on_ray(args, _config_path):
 
 
 def on_slurm(args, _config_path):
-    return lambda variants: slurm.run(variants, Path('logs', 'slurm'), args.workers, args.retries, args.gpus, args.cpus,
-                                      args.hours, args.partition)
+    return lambda variants: slurm.run(
+        variants, Path('logs', 'slurm'), args.workers, args.retries, args.gpus, args.cpus, args.hours, args.partition
+    )
 
 
 def on_doodad(args, config_path):

@@ -2,6 +2,7 @@
 
 A variant is known by its run's folder: two variants never share one, and what lies in it says whether it is finished.
 """
+
 import itertools
 import json
 import shlex
@@ -17,7 +18,7 @@ from trajectory.storage.run_folder import FINISHED, hash_file
 from trajectory.utils.errors import InputError
 from trajectory.utils.files import read_json
 
-ROOT = Path(__file__).resolve().parents[2]      # of the code, which holds the scripts
+ROOT = Path(__file__).resolve().parents[2]  # of the code, which holds the scripts
 
 
 @dataclass(frozen=True)
@@ -38,19 +39,26 @@ class Sweep:
         """The settings of each variant, the last key changing fastest."""
         choices = [[_pair(names, value) for value in values] for names, values in self.params_to_sweep.items()]
         swept = [dict(itertools.chain(*choice)) for choice in itertools.product(*choices)]
-        return [_fill_in({**settings, **{name: value for name, value in self.default_params.items()
-                                         if name not in settings}}) for settings in swept]
+        return [
+            _fill_in(
+                {**settings, **{name: value for name, value in self.default_params.items() if name not in settings}}
+            )
+            for settings in swept
+        ]
 
     def change(self, changes: Mapping[str, list]) -> 'Sweep':
         """The same sweep with other values for some settings; several values are swept, a single one is fixed."""
         for names in self.params_to_sweep:
             if tied := isinstance(names, tuple) and sorted(set(names) & set(changes)):
-                raise InputError(f'{tied[0]} changes together with {", ".join(set(names) - set(tied))} in this sweep.\n'
-                                 f'  Leave out --{tied[0]}, or edit the sweep.')
+                raise InputError(
+                    f'{tied[0]} changes together with {", ".join(set(names) - set(tied))} in this sweep.\n'
+                    f'  Leave out --{tied[0]}, or edit the sweep.'
+                )
         swept = {**self.params_to_sweep, **{name: values for name, values in changes.items() if len(values) > 1}}
         fixed = {name: values[0] for name, values in changes.items() if len(values) == 1}
-        return Sweep({name: values for name, values in swept.items() if name not in fixed},
-                     {**self.default_params, **fixed})
+        return Sweep(
+            {name: values for name, values in swept.items() if name not in fixed}, {**self.default_params, **fixed}
+        )
 
 
 @dataclass(frozen=True)
@@ -94,10 +102,14 @@ class Variant:
                 return self._was_evaluated()
             learned_from = read_json(self.folder / 'source.json').get('dataset_sha256')
             finished = read_json(self.folder / FINISHED)
-        except (InputError, AttributeError):       # not begun, or cut off
+        except (InputError, AttributeError):  # not begun, or cut off
             return False
-        if learned_from and self.dataset_path is not None and self.dataset_path.is_file() \
-                and hash_file(self.dataset_path) != learned_from:
+        if (
+            learned_from
+            and self.dataset_path is not None
+            and self.dataset_path.is_file()
+            and hash_file(self.dataset_path) != learned_from
+        ):
             return False
         return (self.folder / f'state_{finished.get("epoch")}.pt').exists()
 
@@ -124,21 +136,25 @@ def expand(script: ModuleType, sweep: Sweep) -> list[Variant]:
         for folder in variant.results:
             other = owners.setdefault(folder, variant)
             if other is not variant:
-                raise InputError(f'two variants would write to {folder}:\n  {other.command_line}\n'
-                                 f'  {variant.command_line}\n  Give each an exp_name, a prefix or a suffix of its own.')
+                raise InputError(
+                    f'two variants would write to {folder}:\n  {other.command_line}\n'
+                    f'  {variant.command_line}\n  Give each an exp_name, a prefix or a suffix of its own.'
+                )
     return variants
 
 
 def make_variant(script: ModuleType, settings: Mapping) -> Variant:
     """Resolve one combination of settings as the script itself would."""
+
     class Parser(script.Parser):
         def error(self, message):
             raise InputError(message)
 
     path = Path(script.__file__).resolve().relative_to(ROOT)
     if unfit := sorted({'restart', 'debug'} & set(settings)):
-        raise InputError(f'a sweep goes on where it stopped, and takes no --{unfit[0]}.\n'
-                         '  To start over, delete the runs\' folders.')
+        raise InputError(
+            f"a sweep goes on where it stopped, and takes no --{unfit[0]}.\n  To start over, delete the runs' folders."
+        )
     flags = tuple(itertools.chain(*((f'--{name}', str(value)) for name, value in settings.items())))
     try:
         args = Parser().parse_args(path.stem, flags)
@@ -148,8 +164,12 @@ def make_variant(script: ModuleType, settings: Mapping) -> Variant:
     loadpath = getattr(args, 'gpt_loadpath', getattr(args, 'loadpath', None))
     settings = {name: value for name, value in args.resolve().items() if name not in script.NEUTRAL}
     return Variant(
-        str(path), flags, args.savepath, tuple(args.resolve(k)['savepath'] for k in repetitions),
-        None if loadpath is None else Path(args.logbase, args.dataset, loadpath), json.loads(json.dumps(settings)),
+        str(path),
+        flags,
+        args.savepath,
+        tuple(args.resolve(k)['savepath'] for k in repetitions),
+        None if loadpath is None else Path(args.logbase, args.dataset, loadpath),
+        json.loads(json.dumps(settings)),
         None if loadpath is not None else _find_file(args),
     )
 
@@ -170,8 +190,10 @@ def _fill_in(settings: dict) -> dict:
             try:
                 filled[name] = value.format(**settings)
             except (KeyError, ValueError, IndexError) as error:
-                raise InputError(f'{name} is {value!r}, and braces name settings of the sweep: {", ".join(settings)}.\n'
-                                 f'  Sweep or set what it names, or leave the braces out.') from error
+                raise InputError(
+                    f'{name} is {value!r}, and braces name settings of the sweep: {", ".join(settings)}.\n'
+                    f'  Sweep or set what it names, or leave the braces out.'
+                ) from error
     return filled
 
 

@@ -2,6 +2,7 @@
 
 doodad is installed from its repository. The package that PyPI has under this name is another one, and is refused.
 """
+
 import runpy
 import shlex
 import subprocess
@@ -16,19 +17,31 @@ from trajectory.utils.errors import InputError
 REPOSITORY = 'git+https://github.com/JannerM/doodad.git@janner'
 
 
-def run(variants: list[Variant], config_path: Path, region: str | None = None, gpu_model: str | None = None,
-        log_path: str = 'logs', mode: str = 'azure') -> Iterator[Outcome]:
+def run(
+    variants: list[Variant],
+    config_path: Path,
+    region: str | None = None,
+    gpu_model: str | None = None,
+    log_path: str = 'logs',
+    mode: str = 'azure',
+) -> Iterator[Outcome]:
     """Start a machine for each variant, and yield it; the machine puts the results where `azure/sync.sh` finds them.
 
     config_path : the module that doodad reads the cloud's settings from
     log_path    : folder of the results in the storage container
     """
     sweep_function = import_sweep_function()
-    runpy.run_path(str(config_path))['check']()     # its own words for what is missing, before anything starts
+    runpy.run_path(str(config_path))['check']()  # its own words for what is missing, before anything starts
     chosen = {'azure_region': region, 'gpu_model': gpu_model}
     sweep_function(
-        remote_fn, {'command': [[variant.script, *variant.flags] for variant in variants]}, default_params={},
-        config_path=str(config_path), log_path=log_path, mode=mode, use_gpu=True, filter_dir=['logs', '.git', '.venv'],
+        remote_fn,
+        {'command': [[variant.script, *variant.flags] for variant in variants]},
+        default_params={},
+        config_path=str(config_path),
+        log_path=log_path,
+        mode=mode,
+        use_gpu=True,
+        filter_dir=['logs', '.git', '.venv'],
         **{name: value for name, value in chosen.items() if value is not None},
     )
     for variant in variants:
@@ -57,8 +70,10 @@ def import_sweep_function():
         raise InputError(f'this engine needs doodad.\n  {remedy}') from error
     place = getattr(doodad, '__file__', None) or 'a folder'
     if not all(hasattr(doodad, name) for name in ('MountLocal', 'MountAzure', 'LocalMode', 'AzureMode')):
-        raise InputError(f'the doodad in {place} is an unrelated package: PyPI has one of this name.\n'
-                         f'  Remove it: pip uninstall doodad\n  {remedy}')
+        raise InputError(
+            f'the doodad in {place} is an unrelated package: PyPI has one of this name.\n'
+            f'  Remove it: pip uninstall doodad\n  {remedy}'
+        )
     try:
         from doodad.wrappers.easy_launch import sweep_function
     except ImportError as error:

@@ -1,4 +1,5 @@
 """Run a sweep on this machine: one process a device, or as many as are asked for."""
+
 import os
 import queue
 from collections.abc import Iterator
@@ -26,7 +27,7 @@ def run(variants: list[Variant], workers: int | None = None, retries: int = 0) -
         number = free.get()
         try:
             changes = {'CUDA_VISIBLE_DEVICES': visible_device(number, n_devices)} if n_devices else {}
-            if 'OMP_NUM_THREADS' not in os.environ:     # else each takes all cores, and they wait for each other
+            if 'OMP_NUM_THREADS' not in os.environ:  # else each takes all cores, and they wait for each other
                 changes['OMP_NUM_THREADS'] = str(max(1, os.cpu_count() // workers))
             return retrying(lambda: run_variant(variant, Path.cwd(), changes), retries)
         finally:

@@ -2,6 +2,7 @@
 
 A job that runs out of time, or makes way for another, is queued again, and goes on where it was.
 """
+
 import math
 import time
 from collections.abc import Iterator
@@ -24,8 +25,17 @@ class Job:
         return import_submitit().helpers.DelayedSubmission(self, *arguments)
 
 
-def run(variants: list[Variant], folder: Path, workers: int | None = None, retries: int = 0, gpus: float | None = None,
-        cpus: float = 1, hours: float = 24, partition: str | None = None, cluster: str = 'slurm') -> Iterator[Outcome]:
+def run(
+    variants: list[Variant],
+    folder: Path,
+    workers: int | None = None,
+    retries: int = 0,
+    gpus: float | None = None,
+    cpus: float = 1,
+    hours: float = 24,
+    partition: str | None = None,
+    cluster: str = 'slurm',
+) -> Iterator[Outcome]:
     """Submit the variants, and yield each as it ends.
 
     folder    : for what submitit and Slurm write, on a disk that all machines share
@@ -42,12 +52,17 @@ def run(variants: list[Variant], folder: Path, workers: int | None = None, retri
         raise InputError(f'Slurm gives whole GPUs and cores, not {gpus} and {cpus}.\n  Pass --gpus 1 --cpus 4, say.')
     try:
         executor = submitit.AutoExecutor(folder, cluster=cluster)
-    except RuntimeError as error:       # says that there is no sbatch
-        raise InputError(f'{error}.\n  Start the sweep on a machine that submits to the cluster, or pass another '
-                         '--engine.') from error
+    except RuntimeError as error:  # says that there is no sbatch
+        raise InputError(
+            f'{error}.\n  Start the sweep on a machine that submits to the cluster, or pass another --engine.'
+        ) from error
     executor.update_parameters(
-        name='trajectory', timeout_min=math.ceil(60 * hours), gpus_per_node=int(gpus), cpus_per_task=int(cpus),
-        slurm_partition=partition, slurm_array_parallelism=workers or len(variants),
+        name='trajectory',
+        timeout_min=math.ceil(60 * hours),
+        gpus_per_node=int(gpus),
+        cpus_per_task=int(cpus),
+        slurm_partition=partition,
+        slurm_array_parallelism=workers or len(variants),
         slurm_setup=[f'export PYTHONPATH={ROOT}'],
     )
     with executor.batch():
@@ -70,7 +85,7 @@ def reason(job) -> str:
     if error is None:
         return job.result()
     lines = [line for line in str(error).splitlines() if line.strip()]
-    return ' '.join(lines[:2]) if isinstance(error, UncompletedJobError) else lines[-1]     # it left nothing; it raised
+    return ' '.join(lines[:2]) if isinstance(error, UncompletedJobError) else lines[-1]  # it left nothing; it raised
 
 
 def import_submitit():

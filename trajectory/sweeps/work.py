@@ -2,6 +2,7 @@
 
 The run's words go to `sweep.log` in its folder; while it lasts the file is locked, so that no two runs share a folder.
 """
+
 import ctypes
 import fcntl
 import os
@@ -17,8 +18,8 @@ from trajectory.sweeps.description import ROOT, Variant
 from trajectory.utils.files import mkdir
 
 SECRETS = ('AZURE_CLIENT_SECRET', 'AZURE_STORAGE_CONNECTION_STRING', 'AZURE_STORAGE_ACCESS_KEY', 'AZURE_VM_PASSWORD')
-PATIENCE = 30           # seconds that a killed run may take to let go of its folder
-DIE_WITH_PARENT = 1     # PR_SET_PDEATHSIG of Linux
+PATIENCE = 30  # seconds that a killed run may take to let go of its folder
+DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG of Linux
 
 
 class Killed(Exception):
@@ -55,12 +56,17 @@ def run_variant(variant: Variant, cwd: Path, changes: Mapping[str, str] | None =
         begin = log.tell()
         command = [sys.executable, str(ROOT / variant.script), *variant.flags]
         child = subprocess.Popen(
-            command, cwd=cwd, env=environment(changes), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            command,
+            cwd=cwd,
+            env=environment(changes),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
             preexec_fn=die_with_parent if sys.platform == 'linux' else None,
         )
         try:
             code = child.wait()
-        except BaseException:       # this process is asked to end: the run may save itself
+        except BaseException:  # this process is asked to end: the run may save itself
             child.terminate()
             child.wait(PATIENCE)
             raise

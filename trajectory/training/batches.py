@@ -1,4 +1,5 @@
 """Batches in a random order, epoch by epoch, from which a resumed run goes on."""
+
 import torch
 from torch import Tensor
 
@@ -26,7 +27,7 @@ class ShuffledBatches:
     def next_batch(self) -> Tensor:
         if self._place >= self.n:
             self._order, self._place = self._shuffle(), 0
-        batch = self._order[self._place:self._place + self.batch_size]
+        batch = self._order[self._place : self._place + self.batch_size]
         self._place += self.batch_size
         return batch
 

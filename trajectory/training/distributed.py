@@ -4,6 +4,7 @@ A process that is started alone has a world size of 1, and sends nothing. `torch
 
     torchrun --nproc_per_node=2 scripts/train.py --dataset hopper-medium-v2
 """
+
 import os
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from torch import distributed as dist
 
 from trajectory.utils.errors import InputError
 
-TIMEOUT = timedelta(hours=12)      # while rank 0 evaluates or saves, the others wait
+TIMEOUT = timedelta(hours=12)  # while rank 0 evaluates or saves, the others wait
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Distributed:
         """Replace each tensor by its sum over the ranks."""
         if self.world_size == 1:
             return
-        joined = torch.cat([tensor.flatten() for tensor in tensors])    # one message for all
+        joined = torch.cat([tensor.flatten() for tensor in tensors])  # one message for all
         dist.all_reduce(joined)
         for tensor, part in zip(tensors, joined.split([tensor.numel() for tensor in tensors]), strict=True):
             tensor.copy_(part.view_as(tensor))
@@ -79,7 +80,7 @@ def processes(device: torch.device):
         return
     try:
         yield distributed, device
-        dist.barrier()      # else a rank may end while the transport's threads of another still serve it
+        dist.barrier()  # else a rank may end while the transport's threads of another still serve it
     finally:
         dist.destroy_process_group()
 
@@ -94,8 +95,10 @@ def connect(device: torch.device) -> tuple[Distributed, torch.device]:
         return Distributed(), device
     if device.type == 'cuda':
         if local_rank >= torch.cuda.device_count():
-            raise InputError(f'process {local_rank} of this machine finds {torch.cuda.device_count()} CUDA devices.\n'
-                             f'  Pass --nproc_per_node={torch.cuda.device_count()} to torchrun, or --device cpu here.')
+            raise InputError(
+                f'process {local_rank} of this machine finds {torch.cuda.device_count()} CUDA devices.\n'
+                f'  Pass --nproc_per_node={torch.cuda.device_count()} to torchrun, or --device cpu here.'
+            )
         device = torch.device('cuda', local_rank)
         torch.cuda.set_device(device)
     if not dist.is_initialized():

@@ -1,4 +1,5 @@
 """The loop that trains any algorithm: progress, metrics, checkpoints, signals."""
+
 from collections.abc import Callable
 from signal import SIGTERM
 
@@ -26,18 +27,19 @@ class TrainingLoop:
         self.log_freq = log_freq
         self.checkpoints = checkpoints
         self.n_updates = 0
-        self.seconds = 0.0              # spent in updates
-        self.logged = 0                 # the update after which the last row was written
-        self.n_ended = 0                # epochs whose end has been recorded
-        self._recent = []               # numbers of the updates since then
-        self._logged_at = (0.0, 0.0)    # units of work and seconds by then
+        self.seconds = 0.0  # spent in updates
+        self.logged = 0  # the update after which the last row was written
+        self.n_ended = 0  # epochs whose end has been recorded
+        self._recent = []  # numbers of the updates since then
+        self._logged_at = (0.0, 0.0)  # units of work and seconds by then
 
     @property
     def n_epochs(self) -> float:
         return self.n_updates / self.algorithm.updates_per_epoch
 
-    def run(self, *, on_log: Callable | None = None, on_epoch: Callable | None = None, progress=None,
-            stop=False) -> None:
+    def run(
+        self, *, on_log: Callable | None = None, on_epoch: Callable | None = None, progress=None, stop=False
+    ) -> None:
         """Train to the end.
 
         on_log   : called with each row of numbers
@@ -46,7 +48,7 @@ class TrainingLoop:
         stop     : true once the run is to save itself and end, by raising `Stopped`
         """
         progress, algorithm, timer = progress or Silent(), self.algorithm, Timer()
-        if self.n_updates // algorithm.updates_per_epoch > self.n_ended:     # cut off before the end was recorded
+        if self.n_updates // algorithm.updates_per_epoch > self.n_ended:  # cut off before the end was recorded
             self._end_epoch(on_log, on_epoch, progress, stop)
         timer()
         while self.n_updates < algorithm.n_updates:
@@ -59,7 +61,7 @@ class TrainingLoop:
             if logs and place:
                 self._log(on_log, progress)
             progress.update()
-            self._save_if_due(stop)     # at the end of an epoch too: a resumed run ends it once more
+            self._save_if_due(stop)  # at the end of an epoch too: a resumed run ends it once more
             if not place:
                 self._end_epoch(on_log, on_epoch, progress, stop)
             timer()
@@ -75,8 +77,14 @@ class TrainingLoop:
         unit = 'tokens' if 'tokens' in status else 'updates'
         done = status['tokens'] if unit == 'tokens' else self.n_updates
         rate = (done - self._logged_at[0]) / max(self.seconds - self._logged_at[1], 1e-9)
-        row = {'epoch': self.n_epochs, 'step': self.n_updates, **mean_of(self._recent), **status,
-               f'{unit}_per_second': rate, **(numbers or {})}
+        row = {
+            'epoch': self.n_epochs,
+            'step': self.n_updates,
+            **mean_of(self._recent),
+            **status,
+            f'{unit}_per_second': rate,
+            **(numbers or {}),
+        }
         self._recent, self._logged_at, self.logged = [], (done, self.seconds), self.n_updates
         shown = {name: row[name] for name in self.algorithm.logged if row.get(name) is not None}
         progress.set_description({**shown, f'{unit}/s': round(rate) if rate >= 10 else rate})
@@ -89,8 +97,14 @@ class TrainingLoop:
         """All that it takes to go on as if nothing had happened."""
         return {
             **self.algorithm.state_dict(),
-            'loop': {'n_updates': self.n_updates, 'seconds': self.seconds, 'logged': self.logged,
-                     'n_ended': self.n_ended, 'logged_at': list(self._logged_at), 'recent': _pack(self._recent)},
+            'loop': {
+                'n_updates': self.n_updates,
+                'seconds': self.seconds,
+                'logged': self.logged,
+                'n_ended': self.n_ended,
+                'logged_at': list(self._logged_at),
+                'recent': _pack(self._recent),
+            },
             'random': self.distributed.all_gather(random_state()),
         }
 
@@ -101,7 +115,7 @@ class TrainingLoop:
         for name in ('n_updates', 'seconds', 'logged', 'n_ended'):
             setattr(self, name, loop[name])
         self._logged_at, self._recent = tuple(loop['logged_at']), _unpack(loop['recent'])
-        if self.distributed.rank < len(state['random']):    # a rank that was not there draws numbers of its own
+        if self.distributed.rank < len(state['random']):  # a rank that was not there draws numbers of its own
             set_random_state(state['random'][self.distributed.rank])
 
     def save(self) -> None:
@@ -112,23 +126,35 @@ class TrainingLoop:
             self.checkpoints.save(state)
 
     def _save_if_due(self, stop, only_to_stop=False):
-        due = (not only_to_stop and self.distributed.is_main and self.checkpoints is not None
-               and self.checkpoints.are_due(self.n_updates))
+        due = (
+            not only_to_stop
+            and self.distributed.is_main
+            and self.checkpoints is not None
+            and self.checkpoints.are_due(self.n_updates)
+        )
         stopping, due = self.distributed.any(bool(stop), due)
         if self.checkpoints is not None and (due or stopping):
             self.save()
         if stopping:
             where = f', and saved in {self.checkpoints.path}; the same command goes on from there'
-            raise Stopped(f'stopped after {self.n_updates:,} updates{where if self.checkpoints else ""}',
-                          getattr(stop, 'signum', 0) or SIGTERM)
+            raise Stopped(
+                f'stopped after {self.n_updates:,} updates{where if self.checkpoints else ""}',
+                getattr(stop, 'signum', 0) or SIGTERM,
+            )
 
 
 def _of_older(state: dict) -> dict:
     """The place of the loop in a checkpoint of versions whose trainer was the loop."""
     counters = state['counters']
     n_ended = counters['n_epochs']
-    return {'n_updates': counters['n_updates'], 'seconds': counters['seconds'], 'logged': counters['logged'],
-            'n_ended': n_ended, 'logged_at': state['logged_at'], 'recent': _pack([])}
+    return {
+        'n_updates': counters['n_updates'],
+        'seconds': counters['seconds'],
+        'logged': counters['logged'],
+        'n_ended': n_ended,
+        'logged_at': state['logged_at'],
+        'recent': _pack([]),
+    }
 
 
 def _pack(rows: list[dict]) -> dict:
@@ -146,6 +172,8 @@ def mean_of(rows: list[dict]) -> dict[str, float]:
     """The mean of each number over some rows; numbers on a device are fetched once."""
     names = list(rows[-1]) if rows else []
     device = next((value.device for value in (rows[-1].values() if rows else ()) if torch.is_tensor(value)), None)
-    columns = [torch.stack([torch.as_tensor(row[name], dtype=torch.float32, device=device) for row in rows]).mean()
-               for name in names]
+    columns = [
+        torch.stack([torch.as_tensor(row[name], dtype=torch.float32, device=device) for row in rows]).mean()
+        for name in names
+    ]
     return dict(zip(names, torch.stack(columns).tolist(), strict=True)) if names else {}

@@ -1,4 +1,5 @@
 """Keep the numbers of a run: `metrics.jsonl`, one line per log; TensorBoard and Weights & Biases on request."""
+
 import importlib
 import json
 import secrets
@@ -88,8 +89,14 @@ class _Wandb:
         if not path.exists():
             with write_atomically(path) as partial:
                 partial.write_text(secrets.token_hex(4))
-        self._run = wandb.init(project=project, id=path.read_text().strip(), resume='allow', dir=str(folder),
-                               name='/'.join(Path(folder).parts[-3:]), config=settings)
+        self._run = wandb.init(
+            project=project,
+            id=path.read_text().strip(),
+            resume='allow',
+            dir=str(folder),
+            name='/'.join(Path(folder).parts[-3:]),
+            config=settings,
+        )
 
     def write(self, row):
         self._run.log(row, step=row['step'])
@@ -103,8 +110,10 @@ def require_package(name: str):
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
-        raise InputError(f'{name} is not installed.\n  Install it: pip install -e ".[{name}]" -c constraints.txt; or '
-                         f'leave out --{name}.') from error
+        raise InputError(
+            f'{name} is not installed.\n  Install it: pip install -e ".[{name}]" -c constraints.txt; or '
+            f'leave out --{name}.'
+        ) from error
 
 
 def _rows_up_to(path, step):
@@ -115,8 +124,9 @@ def _rows_up_to(path, step):
     try:
         lines = path.read_text(encoding='utf-8').splitlines(keepends=True)
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f'cannot read {path}: {error}.\n  Restore it, or delete it: the log then begins here.'
-                         ) from error
+        raise InputError(
+            f'cannot read {path}: {error}.\n  Restore it, or delete it: the log then begins here.'
+        ) from error
     kept = []
     for number, line in enumerate(lines, start=1):
         try:
@@ -125,8 +135,10 @@ def _rows_up_to(path, step):
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             if number == len(lines):
                 break
-            raise InputError(f'line {number} of {path} is no row of numbers with a step.\n'
-                             '  Delete the line, and give the same command again.') from error
+            raise InputError(
+                f'line {number} of {path} is no row of numbers with a step.\n'
+                '  Delete the line, and give the same command again.'
+            ) from error
         if is_late or not line.endswith('\n'):
             break
         kept.append(line)

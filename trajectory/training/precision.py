@@ -1,4 +1,5 @@
 """Choose how precisely, and how, a device computes: the fastest way that it knows and the user allows."""
+
 from contextlib import nullcontext
 from dataclasses import dataclass
 
@@ -7,7 +8,7 @@ import torch
 from trajectory.utils.errors import InputError
 
 PRECISIONS = ('auto', 'float32', 'tf32', 'bfloat16')
-AMPERE = (8, 0)     # the first CUDA devices with TF32 and bfloat16
+AMPERE = (8, 0)  # the first CUDA devices with TF32 and bfloat16
 
 
 @dataclass(frozen=True)
@@ -39,8 +40,9 @@ class Arithmetic:
         return number + (', compiled' if self.compiled else '')
 
 
-def choose_arithmetic(device_type: str, capability: tuple[int, int] | None, precision: str = 'auto',
-                      compiled: bool | None = None) -> Arithmetic:
+def choose_arithmetic(
+    device_type: str, capability: tuple[int, int] | None, precision: str = 'auto', compiled: bool | None = None
+) -> Arithmetic:
     """What a device is to do.
 
     capability : of a CUDA device, (8, 0) for an A100; None for others
@@ -50,12 +52,16 @@ def choose_arithmetic(device_type: str, capability: tuple[int, int] | None, prec
     modern = device_type == 'cuda' and capability is not None and capability >= AMPERE
     if precision == 'tf32' and not modern:
         found = f'{device_type} {capability}' if capability else device_type
-        raise InputError(f'TF32 is for CUDA devices of capability 8.0 or more, this is {found}.\n'
-                         '  Pass --precision float32, or --precision auto.')
+        raise InputError(
+            f'TF32 is for CUDA devices of capability 8.0 or more, this is {found}.\n'
+            '  Pass --precision float32, or --precision auto.'
+        )
     if precision == 'bfloat16' and device_type == 'cuda' and not modern:
         raise InputError(f'a CUDA device of capability {capability} has no bfloat16.\n  Pass --precision float32.')
     return Arithmetic(
-        device_type, tf32=modern and precision in ('auto', 'tf32', 'bfloat16'), bfloat16=precision == 'bfloat16',
+        device_type,
+        tf32=modern and precision in ('auto', 'tf32', 'bfloat16'),
+        bfloat16=precision == 'bfloat16',
         compiled=modern if compiled is None else compiled,
     )
 

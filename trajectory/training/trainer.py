@@ -1,4 +1,5 @@
 """Fit a model to windows of tokens, with the reference's optimizer and schedule."""
+
 import logging
 import math
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +16,7 @@ from trajectory.utils.errors import InputError
 log = logging.getLogger(__name__)
 
 COUNTERS = ('n_tokens', 'n_updates', 'n_epochs', 'n_batches')
-WINDOWS_NAMED = 16      # of a batch that went wrong
+WINDOWS_NAMED = 16  # of a batch that went wrong
 
 
 def count_epochs(n_windows: int, n_epochs: int | None, n_epochs_ref: int) -> int:
@@ -31,7 +32,7 @@ class MapStyleDataset:
     """
 
     device = torch.device('cpu')
-    on_disk = True      # batches are made beside the step before
+    on_disk = True  # batches are made beside the step before
 
     def __init__(self, dataset, stop_token: int):
         self.dataset = dataset
@@ -56,8 +57,12 @@ class MapStyleDataset:
 
 
 def _log_row(row: dict) -> None:
-    log.info('epoch %.2f | step %s | %s', row['epoch'], f'{row["step"]:,}', ' | '.join(
-        f'{name} {row[name]:.4g}' for name in ('loss', 'learning_rate', 'tokens_per_second')))
+    log.info(
+        'epoch %.2f | step %s | %s',
+        row['epoch'],
+        f'{row["step"]:,}',
+        ' | '.join(f'{name} {row[name]:.4g}' for name in ('loss', 'learning_rate', 'tokens_per_second')),
+    )
 
 
 class Trainer:
@@ -68,7 +73,7 @@ class Trainer:
     distributed : the processes that share every batch
     """
 
-    __module__ = 'trajectory.utils.training'    # its published name, which recipes keep
+    __module__ = 'trajectory.utils.training'  # its published name, which recipes keep
     takes_config = True  # `Config` hands it the recipe whole
 
     def __init__(self, config, distributed: Distributed | None = None):
@@ -78,14 +83,14 @@ class Trainer:
         self.arithmetic = arithmetic_of(self.device, config.get('precision', 'auto'), config.get('compile'))
         self.network = self.arithmetic.prepare(lambda model, inputs: model(*inputs)[0])
         self.optimizer = None
-        self.n_tokens = 0   # of targets seen, stop tokens left out: the clock of the schedule
+        self.n_tokens = 0  # of targets seen, stop tokens left out: the clock of the schedule
         self.n_updates = 0
         self.n_epochs = 0
         self.n_batches = 0  # of the epoch under way
         self.generator = torch.Generator().manual_seed(config.get('seed', 0))
-        self._before_order = self.generator.get_state()     # of the epoch under way
-        self._unchecked = []        # of updates that may have gone wrong: number, windows, loss, gradient's norm
-        self._loop = None           # of `train`, which may be called again and again
+        self._before_order = self.generator.get_state()  # of the epoch under way
+        self._unchecked = []  # of updates that may have gone wrong: number, windows, loss, gradient's norm
+        self._loop = None  # of `train`, which may be called again and again
 
     def get_optimizer(self, model) -> torch.optim.Optimizer:
         """The one optimizer of this run, made for `model` at the first call."""
@@ -108,8 +113,20 @@ class Trainer:
 
     # ------------------------------- the loop ----------------------------- #
 
-    def train(self, model, dataset, n_epochs: int = 1, log_freq: int = 100, *, windows: Tensor | None = None,
-              on_log=None, on_epoch=None, progress=None, checkpoints=None, stop=False) -> None:
+    def train(
+        self,
+        model,
+        dataset,
+        n_epochs: int = 1,
+        log_freq: int = 100,
+        *,
+        windows: Tensor | None = None,
+        on_log=None,
+        on_epoch=None,
+        progress=None,
+        checkpoints=None,
+        stop=False,
+    ) -> None:
         """Show the model every window of the data set, `n_epochs` times, in a new order each time.
 
         dataset     : has `gather(indices)`, `count_targets(indices)`, a length, a device, and `on_disk`; or any
@@ -166,7 +183,7 @@ class Trainer:
     def _gather(self, dataset, indices):
         return to_device(dataset.gather(indices.to(dataset.device)), self.device)
 
-    def update(self, model, dataset, indices: Tensor, inputs: tuple[Tensor, ...] | None = None) -> Tensor:
+    def update(self, model, dataset, indices: Tensor, inputs=None) -> Tensor:
         """One step of the optimizer.
 
         indices : [ B ]  the windows to learn from
@@ -177,13 +194,13 @@ class Trainer:
         inputs = inputs or self._gather(dataset, self.shard(indices))
         optimizer.zero_grad(set_to_none=True)
         losses = self._forward(model, inputs)
-        losses = losses * (len(self.distributed.shard(indices)) / len(indices))              # [ T ]
+        losses = losses * (len(self.distributed.shard(indices)) / len(indices))  # [ T ]
         self._weigh(model, losses).backward()
         losses = losses.detach()
         self.distributed.all_reduce([*(parameter.grad for parameter in model.parameters()), losses])
         norm = torch.nn.utils.clip_grad_norm_(model.parameters(), self.config.grad_norm_clip)
         self._unchecked.append((self.n_updates + 1, indices, losses.mean(), norm))
-        if self.device.type == 'cpu':       # elsewhere to look means to wait, so it is done at times, for many updates
+        if self.device.type == 'cpu':  # elsewhere to look means to wait, so it is done at times, for many updates
             self.check()
         optimizer.step()
         self.n_tokens += dataset.count_targets(indices)
@@ -212,9 +229,11 @@ class Trainer:
                 what, value = ('gradient', norm) if math.isfinite(loss) else ('loss', loss)
                 named = ', '.join(map(str, indices[:WINDOWS_NAMED].tolist()))
                 rest = f' and {len(indices) - WINDOWS_NAMED} more' if len(indices) > WINDOWS_NAMED else ''
-                raise InputError(f'the {what} became {value} at update {update:,}, in the batch of the windows {named}'
-                                 f'{rest}.\n  The last checkpoint is whole. Give the same command with a smaller '
-                                 '--learning_rate to go on from there, or with --restart to start over.')
+                raise InputError(
+                    f'the {what} became {value} at update {update:,}, in the batch of the windows {named}'
+                    f'{rest}.\n  The last checkpoint is whole. Give the same command with a smaller '
+                    '--learning_rate to go on from there, or with --restart to start over.'
+                )
         self._unchecked = []
 
     @torch.no_grad()
@@ -223,8 +242,10 @@ class Trainer:
         was_training = model.training
         model.eval()
         batches = windows.cpu().split(self.config.batch_size)
-        losses = sum(self._forward(model, inputs) * len(batch) 
-                     for batch, inputs in zip(batches, self.gathered(dataset, batches), strict=True))
+        losses = sum(
+            self._forward(model, inputs) * len(batch)
+            for batch, inputs in zip(batches, self.gathered(dataset, batches), strict=True)
+        )
         losses = losses / len(windows)
         model.train(was_training)
         parts = self.parts(model, losses)
@@ -245,8 +266,10 @@ class Trainer:
     def state(self, model) -> dict:
         """All that it takes to go on as if nothing had happened, but for the global generators."""
         return {
-            'model': model.state_dict(), 'optimizer': self.get_optimizer(model).state_dict(),
-            'counters': {name: getattr(self, name) for name in COUNTERS}, 'before_order': self._before_order,
+            'model': model.state_dict(),
+            'optimizer': self.get_optimizer(model).state_dict(),
+            'counters': {name: getattr(self, name) for name in COUNTERS},
+            'before_order': self._before_order,
         }
 
     def restore(self, model, state: dict) -> None:
@@ -257,7 +280,7 @@ class Trainer:
             setattr(self, name, state['counters'][name])
         self._before_order = state['before_order']
         for group in self.optimizer.param_groups if self.n_updates else ():
-            group['lr'] = self.learning_rate()      # it may have been changed on purpose
+            group['lr'] = self.learning_rate()  # it may have been changed on purpose
 
 
 class WindowLearner:
@@ -275,7 +298,7 @@ class WindowLearner:
         self.windows = torch.arange(len(dataset)) if windows is None else windows.cpu()
         self.updates_per_epoch = -(-len(self.windows) // trainer.config.batch_size)
         self.n_updates = n_epochs * self.updates_per_epoch
-        self._batches = None    # of the epoch under way, those still to come
+        self._batches = None  # of the epoch under way, those still to come
 
     def update(self) -> dict[str, Tensor]:
         """One step of the optimizer.    returns : the loss and its parts"""
@@ -283,7 +306,7 @@ class WindowLearner:
         if self._batches is None:
             self._batches = self._epoch()
         batch = next(self._batches, None)
-        if batch is None:       # the epoch has ended
+        if batch is None:  # the epoch has ended
             self.trainer.begin_epoch()
             self._batches = self._epoch()
             batch = next(self._batches)
@@ -293,7 +316,7 @@ class WindowLearner:
 
     def _epoch(self):
         """The batches of the epoch under way that are still to come: indices, and what is gathered of them."""
-        coming = self.trainer.order(self.windows).split(self.trainer.config.batch_size)[self.trainer.n_batches:]
+        coming = self.trainer.order(self.windows).split(self.trainer.config.batch_size)[self.trainer.n_batches :]
         shards = [self.trainer.shard(indices) for indices in coming]
         yield from zip(coming, self.trainer.gathered(self.dataset, shards), strict=True)
 

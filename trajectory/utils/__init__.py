@@ -1,5 +1,7 @@
 """Errors, arrays, progress bars and timers; and the names that the reference offers here, loaded when first used."""
+
 import importlib
+from typing import TYPE_CHECKING
 
 from trajectory.utils.arrays import (
     free_memory,
@@ -19,6 +21,16 @@ from trajectory.utils.progress import Progress, Silent
 from trajectory.utils.runtime import set_seed, set_threads, tune_malloc
 from trajectory.utils.timer import Timer
 
+if TYPE_CHECKING:  # what `__getattr__` loads, for type checkers
+    from trajectory.algorithms.trajectory_transformer.pretrained import TrainedModel, load_model  # noqa: F401
+    from trajectory.cli.setup import Flags, Parser, run, watch  # noqa: F401
+    from trajectory.rendering.renderers import make_renderer  # noqa: F401
+    from trajectory.storage.checkpoints import Checkpoints, catch_signals, clear_run, find_checkpoint  # noqa: F401
+    from trajectory.storage.config import Config, load_args, load_config, load_from_config  # noqa: F401
+    from trajectory.storage.weights import get_latest_epoch, save_state  # noqa: F401
+    from trajectory.training.metrics import Metrics, require_package  # noqa: F401
+    from trajectory.training.trainer import Trainer, count_epochs  # noqa: F401
+
 ELSEWHERE = {
     'trajectory.algorithms.trajectory_transformer.pretrained': ('TrainedModel', 'load_model'),
     'trajectory.cli.setup': ('Flags', 'Parser', 'run', 'watch'),
@@ -33,9 +45,30 @@ _MODULE_OF = {name: module for module, names in ELSEWHERE.items() for name in na
 _SUBMODULES = ('config', 'discretization', 'git_utils', 'rendering', 'serialization', 'setup', 'training', 'video')
 
 __all__ = [
-    'InputError', 'Progress', 'Silent', 'Timer', 'TransitionLayout', 'check_fraction', 'check_positive', 'free_memory',
-    'mkdir', 'normalize', 'peak_memory', 'read_json', 'remove_partials', 'resolve_device', 'set_device', 'set_seed',
-    'set_threads', 'to_device', 'to_img', 'to_np', 'to_torch', 'tune_malloc', 'write_atomically', 'write_json',
+    'InputError',
+    'Progress',
+    'Silent',
+    'Timer',
+    'TransitionLayout',
+    'check_fraction',
+    'check_positive',
+    'free_memory',
+    'mkdir',
+    'normalize',
+    'peak_memory',
+    'read_json',
+    'remove_partials',
+    'resolve_device',
+    'set_device',
+    'set_seed',
+    'set_threads',
+    'to_device',
+    'to_img',
+    'to_np',
+    'to_torch',
+    'tune_malloc',
+    'write_atomically',
+    'write_json',
     *_MODULE_OF,
 ]
 

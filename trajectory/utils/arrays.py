@@ -1,4 +1,5 @@
 """Move numbers between numpy, torch, devices and pictures."""
+
 import os
 import sys
 
@@ -41,7 +42,7 @@ def _to_device(x, device):
         return {key: _to_device(value, device) for key, value in x.items()}
     if isinstance(x, tuple | list):
         moved = [_to_device(value, device) for value in x]
-        named = hasattr(x, '_fields')   # a named tuple takes its values one by one
+        named = hasattr(x, '_fields')  # a named tuple takes its values one by one
         return type(x)(*moved) if named else type(x)(moved)
     return x
 

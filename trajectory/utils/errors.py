@@ -2,6 +2,7 @@
 
 The scripts print their messages without a traceback; every other exception is a bug of ours.
 """
+
 from signal import SIGTERM
 
 

@@ -1,4 +1,5 @@
 """Small files, written whole or not at all, and read whole."""
+
 import json
 import os
 import re
@@ -49,8 +50,10 @@ def write_atomically(path):
 def cannot_write(path, error: OSError) -> InputError:
     """What to tell the user when the disk is full or the folder closed."""
     kept = 'what it held before is whole' if Path(path).exists() else 'it was not written'
-    return InputError(f'cannot write {path}: {error.strerror or error}; {kept}.\n'
-                      '  Free some space or open the folder, and give the same command again.')
+    return InputError(
+        f'cannot write {path}: {error.strerror or error}; {kept}.\n'
+        '  Free some space or open the folder, and give the same command again.'
+    )
 
 
 def remove_partials(folder):
@@ -74,8 +77,9 @@ def check_regular(path, max_bytes: int | None = None) -> None:
         kind = 'folder' if path.is_dir() else 'pipe, socket or device'
         raise InputError(f'{path} is a {kind}, expected a regular file.\n  Restore the file.')
     if max_bytes is not None and path.exists() and path.stat().st_size > max_bytes:
-        raise InputError(f'{path} has {path.stat().st_size:,} bytes, such a file has at most {max_bytes:,}.\n'
-                         '  Restore the file.')
+        raise InputError(
+            f'{path} has {path.stat().st_size:,} bytes, such a file has at most {max_bytes:,}.\n  Restore the file.'
+        )
 
 
 def read_json(path):
@@ -88,7 +92,7 @@ def read_json(path):
         raise InputError(f'{path} does not exist. {describe_contents(path.parent)}') from error
     except OSError as error:
         raise InputError(f'cannot read {path}: {error.strerror}') from error
-    except (ValueError, RecursionError) as error:   # not JSON, or not even text
+    except (ValueError, RecursionError) as error:  # not JSON, or not even text
         raise InputError(
             f'{path} is not valid JSON: {error}.\n  Restore the file, or run the script that writes it.'
         ) from error

@@ -2,6 +2,7 @@
 
 Outside a repository, or on a machine without git, there is nothing to record, and that is no error.
 """
+
 import logging
 from pathlib import Path
 
@@ -14,14 +15,14 @@ def get_repo(path=__file__):
     """Return the repository that tracks `path` (by default this code), or None."""
     try:
         import git
-    except ImportError:         # raised for a missing git program, too
+    except ImportError:  # raised for a missing git program, too
         return None
     try:
         repo = git.Repo(path, search_parent_directories=True)
         return repo if repo.git.ls_files('--', str(Path(path).resolve())) else None
     except (git.InvalidGitRepositoryError, git.NoSuchPathError):
         return None
-    except git.GitCommandError as error:    # such as git's refusal to enter a folder of another user
+    except git.GitCommandError as error:  # such as git's refusal to enter a folder of another user
         logger.warning('no commit is recorded: %s', str(error.stderr).strip())
         return None
 

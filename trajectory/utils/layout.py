@@ -1,4 +1,5 @@
 """Name the columns of a transition, so that nobody counts them by hand."""
+
 from dataclasses import dataclass
 
 REWARD_DIM = 1

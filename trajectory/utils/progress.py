@@ -1,12 +1,13 @@
 """Show how far a loop has come, and how long it will take: in place on a terminal, line by line in a log."""
+
 import shutil
 import sys
 import time
 
 from tqdm import tqdm
 
-TERMINAL_SECONDS = 0.1      # between two redraws
-LOG_SECONDS = 10            # between two lines, where nothing can be redrawn
+TERMINAL_SECONDS = 0.1  # between two redraws
+LOG_SECONDS = 10  # between two lines, where nothing can be redrawn
 METER = '{desc}: {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_fmt}{postfix}]'
 
 
@@ -68,7 +69,10 @@ class Progress:
     def _report(self, end=''):
         self._reported = time.monotonic()
         line = tqdm.format_meter(
-            self._n, len(self._items), self._reported - self._start, prefix=self._name,
+            self._n,
+            len(self._items),
+            self._reported - self._start,
+            prefix=self._name,
             initial=self._done,
             postfix=', '.join(f'{name} {_short(value)}' for name, value in self._params.items()),
             ncols=shutil.get_terminal_size().columns if self._on_terminal else None,

@@ -1,4 +1,5 @@
 """The reference's module of renderers: see `trajectory.rendering`."""
+
 from trajectory.rendering.renderers import (
     AntMazeRenderer,
     DebugRenderer,
@@ -11,5 +12,14 @@ from trajectory.rendering.renderers import (
     split,
 )
 
-__all__ = ['AntMazeRenderer', 'DebugRenderer', 'KitchenRenderer', 'Maze2dRenderer', 'Renderer', 'make_renderer',
-           'rollout_from_state', 'set_state', 'split']
+__all__ = [
+    'AntMazeRenderer',
+    'DebugRenderer',
+    'KitchenRenderer',
+    'Maze2dRenderer',
+    'Renderer',
+    'make_renderer',
+    'rollout_from_state',
+    'set_state',
+    'split',
+]

@@ -1,4 +1,5 @@
 """Process-wide settings: seeds, CPU threads and the memory allocator."""
+
 import ctypes
 import random
 
@@ -7,8 +8,8 @@ import torch
 
 from trajectory.utils.errors import InputError, check_positive
 
-MAX_SEED = 2**32 - 1    # numpy takes no more
-MAX_THREADS = 1024      # more than a machine has; torch dies of a hundred thousand
+MAX_SEED = 2**32 - 1  # numpy takes no more
+MAX_THREADS = 1024  # more than a machine has; torch dies of a hundred thousand
 
 
 def check_seed(seed: int):
@@ -40,9 +41,9 @@ def tune_malloc() -> bool:
 
     By default it returns large blocks to the system and faults their pages in again, a tenth of the time of a plan.
     """
-    trim_threshold, mmap_threshold, top_pad = -1, -3, -2     # as glibc numbers them
+    trim_threshold, mmap_threshold, top_pad = -1, -3, -2  # as glibc numbers them
     try:
         mallopt = ctypes.CDLL(None).mallopt
-    except (OSError, TypeError, AttributeError):             # another library than glibc, another system
+    except (OSError, TypeError, AttributeError):  # another library than glibc, another system
         return False
-    return all([mallopt(mmap_threshold, 2 ** 25), mallopt(trim_threshold, 2 ** 31 - 1), mallopt(top_pad, 2 ** 26)])
+    return all([mallopt(mmap_threshold, 2**25), mallopt(trim_threshold, 2**31 - 1), mallopt(top_pad, 2**26)])

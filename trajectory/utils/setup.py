@@ -1,4 +1,5 @@
 """The reference's module of flags and seeds: see `trajectory.cli`."""
+
 from trajectory.cli.setup import Parser, watch
 from trajectory.utils.runtime import set_seed
 

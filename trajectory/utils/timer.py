@@ -1,4 +1,5 @@
 """Measure how long things take."""
+
 import time
 
 

@@ -1,4 +1,5 @@
 """Write frames as videos that every browser plays: H.264, yuv420p."""
+
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +20,9 @@ def save_video(filename: str | Path, video_frames: np.ndarray, fps: int = 60) ->
     frames = np.pad(frames, odd, mode='edge')  # yuv420p halves both sides
     mkdir(Path(filename).parent)
     with write_atomically(filename) as partial:
-        imageio.imwrite(partial, frames, plugin='FFMPEG', fps=fps, codec='libx264', pixelformat='yuv420p',
-                        macro_block_size=2)
+        imageio.imwrite(
+            partial, frames, plugin='FFMPEG', fps=fps, codec='libx264', pixelformat='yuv420p', macro_block_size=2
+        )
 
 
 def save_videos(filename: str | Path, *video_frames: np.ndarray, axis: int = 1, **kwargs) -> None:
@@ -30,8 +32,7 @@ def save_videos(filename: str | Path, *video_frames: np.ndarray, axis: int = 1, 
     """
     videos = [_to_bytes(frames) for frames in video_frames]
     longest = max(len(frames) for frames in videos)
-    waiting = [np.pad(frames, [(0, longest - len(frames)), (0, 0), (0, 0), (0, 0)], mode='edge')
-               for frames in videos]
+    waiting = [np.pad(frames, [(0, longest - len(frames)), (0, 0), (0, 0), (0, 0)], mode='edge') for frames in videos]
     save_video(filename, np.concatenate(waiting, axis=axis + 1), **kwargs)
 
 

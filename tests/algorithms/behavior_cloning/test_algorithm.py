@@ -1,4 +1,5 @@
 """Behavior cloning through the scripts of every method: it learns, resumes, acts and is reported."""
+
 import json
 import shutil
 import signal
@@ -20,8 +21,22 @@ from trajectory.datasets.episodes import Episodes
 from trajectory.datasets.hdf5 import write_episodes
 
 ROOT = Path(__file__).parents[3]
-SMALL = ('--config', 'config.behavior_cloning', '--dataset', 'mine', '--n_epochs', '3', '--width', '16', '--device',
-         'cpu', '--learning_rate', '0.01', '--batch_size', '32')
+SMALL = (
+    '--config',
+    'config.behavior_cloning',
+    '--dataset',
+    'mine',
+    '--n_epochs',
+    '3',
+    '--width',
+    '16',
+    '--device',
+    'cpu',
+    '--learning_rate',
+    '0.01',
+    '--batch_size',
+    '32',
+)
 
 
 def start(module, name, *flags):
@@ -40,18 +55,40 @@ def recording(tmp_path_factory):
     observations = rng.normal(size=(n, 11)).astype(np.float32)
     ends = np.arange(1, n + 1) % 50 == 0
     path = tmp_path_factory.mktemp('data') / 'mine.hdf5'
-    write_episodes(path, {
-        'observations': observations, 'actions': np.tanh(observations[:, :3]), 'terminals': np.zeros(n, bool),
-        'rewards': np.repeat(np.arange(12.0), 50).astype(np.float32), 'timeouts': ends,
-    }, {'env': 'Hopper-v4', 'physics': 'd4rl'})
+    write_episodes(
+        path,
+        {
+            'observations': observations,
+            'actions': np.tanh(observations[:, :3]),
+            'terminals': np.zeros(n, bool),
+            'rewards': np.repeat(np.arange(12.0), 50).astype(np.float32),
+            'timeouts': ends,
+        },
+        {'env': 'Hopper-v4', 'physics': 'd4rl'},
+    )
     return path
 
 
 @pytest.fixture(scope='module')
 def logbase(recording, tmp_path_factory):
     logbase = tmp_path_factory.mktemp('logs')
-    start(train, 'train', *SMALL, '--dataset_path', recording, '--logbase', logbase, '--n_epochs', '30',
-          '--held_out', '0.2', '--eval_every', '15', '--eval_steps', '5')
+    start(
+        train,
+        'train',
+        *SMALL,
+        '--dataset_path',
+        recording,
+        '--logbase',
+        logbase,
+        '--n_epochs',
+        '30',
+        '--held_out',
+        '0.2',
+        '--eval_every',
+        '15',
+        '--eval_steps',
+        '5',
+    )
     return logbase
 
 
@@ -66,20 +103,44 @@ def test_it_learns_the_function_and_is_looked_at_while_it_does(logbase):
 
 
 def test_it_acts_and_stands_in_results_and_report(logbase):
-    flags = ('--config', 'config.behavior_cloning', '--dataset', 'mine', '--logbase', logbase, '--n_episodes', '3',
-             '--max_episode_steps', '20')
+    flags = (
+        '--config',
+        'config.behavior_cloning',
+        '--dataset',
+        'mine',
+        '--logbase',
+        logbase,
+        '--n_episodes',
+        '3',
+        '--max_episode_steps',
+        '20',
+    )
     start(evaluate, 'evaluate', *flags)
-    experiment, = load_results(logbase)
+    (experiment,) = load_results(logbase)
     assert (experiment.exp_name, experiment.algorithm, len(experiment.returns)) == (
-        'evaluations/bc/default', 'behavior_cloning', 3)
+        'evaluations/bc/default',
+        'behavior_cloning',
+        3,
+    )
     write_report(logbase, logbase / 'report.html')
     assert 'evaluations/bc/default' in (logbase / 'report.html').read_text()
 
 
 def test_the_best_episodes_are_learned_from_alone(recording, logbase):
-    start(train, 'train', *SMALL, '--dataset_path', recording, '--logbase', logbase, '--exp_name', 'bc/best',
-          '--pct_traj', '0.1')
-    assert rows_of(logbase, 'bc/best')[-1]['step'] == 3 * -(-100 // 32)     # two of twelve episodes
+    start(
+        train,
+        'train',
+        *SMALL,
+        '--dataset_path',
+        recording,
+        '--logbase',
+        logbase,
+        '--exp_name',
+        'bc/best',
+        '--pct_traj',
+        '0.1',
+    )
+    assert rows_of(logbase, 'bc/best')[-1]['step'] == 3 * -(-100 // 32)  # two of twelve episodes
 
 
 def test_a_killed_run_ends_in_the_same_bits(recording, tmp_path):
@@ -93,8 +154,9 @@ def test_a_killed_run_ends_in_the_same_bits(recording, tmp_path):
     process.send_signal(signal.SIGKILL)
     process.wait()
     start(train, 'train', *flags, '--logbase', tmp_path / 'cut', '--save_steps', '7')
-    whole, again = (torch.load(tmp_path / name / 'mine/bc/default/state_20.pt', weights_only=True)
-                    for name in ('whole', 'cut'))
+    whole, again = (
+        torch.load(tmp_path / name / 'mine/bc/default/state_20.pt', weights_only=True) for name in ('whole', 'cut')
+    )
     assert all(torch.equal(whole[name], again[name]) for name in whole)
 
 
@@ -102,11 +164,15 @@ def test_two_processes_learn_what_one_does(recording, tmp_path):
     flags = (*SMALL, '--dataset_path', str(recording))
     start(train, 'train', *flags, '--logbase', tmp_path / 'one')
     torchrun = shutil.which('torchrun', path=str(Path(sys.executable).parent))
-    done = subprocess.run([torchrun, '--nproc_per_node=2', ROOT / 'scripts/train.py', *flags, '--logbase',
-                           tmp_path / 'two'], capture_output=True, text=True)
+    done = subprocess.run(
+        [torchrun, '--nproc_per_node=2', ROOT / 'scripts/train.py', *flags, '--logbase', tmp_path / 'two'],
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stderr
-    one, two = (torch.load(tmp_path / name / 'mine/bc/default/state_3.pt', weights_only=True)
-                for name in ('one', 'two'))
+    one, two = (
+        torch.load(tmp_path / name / 'mine/bc/default/state_3.pt', weights_only=True) for name in ('one', 'two')
+    )
     for name, value in one.items():
         torch.testing.assert_close(two[name], value, atol=1e-5, rtol=1e-4)
 
@@ -123,10 +189,14 @@ def test_a_context_repeats_an_episodes_first_observation_and_never_crosses_its_s
     assert agent.context[..., 0].tolist() == [[0, 0, 1], [5, 5, 6]]
 
 
-@pytest.mark.parametrize(('flags', 'message'), [
-    (['--pct_traj', '0'], 'pct_traj must be above 0'), (['--context', '0'], 'context must be at least 1'),
-    (['--n_epochs', '0'], 'n_epochs must be at least 1'),
-])
+@pytest.mark.parametrize(
+    ('flags', 'message'),
+    [
+        (['--pct_traj', '0'], 'pct_traj must be above 0'),
+        (['--context', '0'], 'context must be at least 1'),
+        (['--n_epochs', '0'], 'n_epochs must be at least 1'),
+    ],
+)
 def test_settings_that_cannot_be_are_refused(recording, tmp_path, capfd, flags, message):
     with pytest.raises(SystemExit):
         start(train, 'train', *SMALL, '--dataset_path', recording, '--logbase', tmp_path, *flags)

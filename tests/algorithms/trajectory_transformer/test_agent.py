@@ -1,4 +1,5 @@
 """The planning agent: what the model is shown, how plans are followed, and that episodes do not disturb each other."""
+
 import numpy as np
 import pytest
 import torch
@@ -19,8 +20,16 @@ SETTINGS = SearchSettings(horizon=3, beam_width=2, n_expand=2, max_context_trans
 
 def agent_of(settings=SETTINGS, n_bins=N, env='Hopper-v4', width=WIDTH, **options):
     torch.manual_seed(0)
-    model = make_gpt(TINY | {'vocab_size': n_bins, 'block_size': 4 * (width + ACTIONS + 2) - 1,
-                             'observation_dim': width, 'action_dim': ACTIONS, 'transition_dim': width + ACTIONS + 2})
+    model = make_gpt(
+        TINY
+        | {
+            'vocab_size': n_bins,
+            'block_size': 4 * (width + ACTIONS + 2) - 1,
+            'observation_dim': width,
+            'action_dim': ACTIONS,
+            'transition_dim': width + ACTIONS + 2,
+        }
+    )
     edges = np.array([[-3.0], [3.0]]).repeat(width + ACTIONS + 2, axis=1)
     return PlanningAgent(model, UniformDiscretizer(edges, n_bins), get_preprocess_fn(env), settings, **options)
 
@@ -76,7 +85,7 @@ def test_a_plan_is_followed_for_plan_freq_actions():
     for _ in range(4):
         action = agent.act(observations_of(1))
         plans.append(agent.plans[0].copy())
-        np.testing.assert_array_equal(action[0], plans[-1][0, WIDTH:WIDTH + ACTIONS])
+        np.testing.assert_array_equal(action[0], plans[-1][0, WIDTH : WIDTH + ACTIONS])
         agent.observe(action, np.ones(1), observations_of(1), np.array([False]))
     assert [len(plan) for plan in plans] == [3, 2, 3, 2]
     np.testing.assert_array_equal(plans[1], plans[0][1:])
@@ -98,7 +107,7 @@ def test_stop_tokens_are_counted_and_end_what_is_imagined():
     agent.reset(observations_of(1), [0])
     with torch.no_grad():
         agent.model.head.weight[:, N] = 0
-        agent.model.head.weight[-1, N] = 1000       # the value column answers with the stop token, always or never
+        agent.model.head.weight[-1, N] = 1000  # the value column answers with the stop token, always or never
     agent.act(observations_of(1))
     agent.model.head.weight.data[-1, N] *= -1
     agent.act(observations_of(1))

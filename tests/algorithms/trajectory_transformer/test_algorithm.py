@@ -1,4 +1,5 @@
 """The Trajectory Transformer as a method: recipes from settings, and what a loaded one needs to act."""
+
 from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
@@ -26,10 +27,15 @@ def test_the_recipes_are_of_the_settings():
         assert trainer_recipe(settings_of(lr_schedule=schedule), 'cpu', 7, 1000).final_tokens == final
 
 
-@pytest.mark.parametrize(('changes', 'message'), [
-    ({'n_layer': 0}, 'n_layer must be at least 1'), ({'held_out': 1.5}, 'held_out must be from 0 to 1'),
-    ({'discount': 0}, 'discount must be above 0'), ({'attn_pdrop': -1}, 'attn_pdrop must be from 0 to 1'),
-])
+@pytest.mark.parametrize(
+    ('changes', 'message'),
+    [
+        ({'n_layer': 0}, 'n_layer must be at least 1'),
+        ({'held_out': 1.5}, 'held_out must be from 0 to 1'),
+        ({'discount': 0}, 'discount must be above 0'),
+        ({'attn_pdrop': -1}, 'attn_pdrop must be from 0 to 1'),
+    ],
+)
 def test_settings_out_of_range_are_refused(changes, message):
     with pytest.raises(InputError, match=message):
         check_train_settings(settings_of(**changes))

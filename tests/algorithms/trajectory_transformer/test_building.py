@@ -1,4 +1,5 @@
 """Models that come back from a run's folder, and what does not fit."""
+
 import json
 import pickle
 
@@ -19,16 +20,29 @@ from trajectory.utils import (
 )
 
 SMALL = dict(
-    vocab_size=5, block_size=39, observation_dim=1, action_dim=1, transition_dim=4,
-    n_layer=1, n_head=1, n_embd=8, embd_pdrop=0.1, resid_pdrop=0.1, attn_pdrop=0.1,
-    action_weight=5, reward_weight=1, value_weight=1,
+    vocab_size=5,
+    block_size=39,
+    observation_dim=1,
+    action_dim=1,
+    transition_dim=4,
+    n_layer=1,
+    n_head=1,
+    n_embd=8,
+    embd_pdrop=0.1,
+    resid_pdrop=0.1,
+    attn_pdrop=0.1,
+    action_weight=5,
+    reward_weight=1,
+    value_weight=1,
 )
 
 
 def save_run(folder, epochs=(2, 10), **changes):
     """Write the recipe of a small model and, for each epoch, other weights; return the last model."""
     config = Config(
-        'trajectory.models.transformers:GPT', verbose=False, savepath=folder / 'model_config.json',
+        'trajectory.models.transformers:GPT',
+        verbose=False,
+        savepath=folder / 'model_config.json',
         **{**SMALL, **changes},
     )
     models = [config() for _ in epochs]
@@ -40,14 +54,18 @@ def save_run(folder, epochs=(2, 10), **changes):
 def names(folder):
     return sorted(path.name for path in folder.iterdir())
 
+
 # -------------------------------- writing --------------------------------- #
+
 
 def test_the_settings_of_a_run_are_attributes(tmp_path):
     write_json(tmp_path / 'args.json', {'horizon': 15, 'k_act': None})
     args = load_args(str(tmp_path.parent), tmp_path.name)
     assert (args.horizon, args.k_act) == (15, None)
 
+
 # --------------------------------- models --------------------------------- #
+
 
 @pytest.mark.parametrize('load', [get_latest_epoch, load_model])
 def test_a_run_without_weights_says_how_to_get_some(tmp_path, load):

@@ -1,4 +1,5 @@
 """Hugging Face's port of the model, from the real package: the same numbers, both ways."""
+
 import json
 import sys
 
@@ -63,8 +64,9 @@ def test_the_port_computes_the_same_logits_and_loss(port, reference):
 def test_the_port_looks_inside_and_sees_the_same(reference):
     model, tokens, _, _ = reference
     ours = model(tokens, output_attentions=True, output_hidden_states=True)
-    theirs = to_transformers(model.float()).double()(tokens, output_attentions=True, output_hidden_states=True,
-                                                     return_dict=True)
+    theirs = to_transformers(model.float()).double()(
+        tokens, output_attentions=True, output_hidden_states=True, return_dict=True
+    )
     model.double()
     torch.testing.assert_close(ours.attentions, theirs.attentions, atol=1e-6, rtol=0)
     torch.testing.assert_close(ours.hidden_states, theirs.hidden_states, atol=1e-6, rtol=0)
@@ -73,8 +75,17 @@ def test_the_port_looks_inside_and_sees_the_same(reference):
 def test_a_model_of_the_port_becomes_ours(port):
     torch.manual_seed(0)
     settings = port.TrajectoryTransformerConfig(
-        vocab_size=9, n_layer=2, n_head=2, n_embd=16, observation_dim=3, action_dim=2, transition_dim=7, block_size=34,
-        action_weight=2, attn_pdrop=0.3)
+        vocab_size=9,
+        n_layer=2,
+        n_head=2,
+        n_embd=16,
+        observation_dim=3,
+        action_dim=2,
+        transition_dim=7,
+        block_size=34,
+        action_weight=2,
+        attn_pdrop=0.3,
+    )
     twin = port.TrajectoryTransformerModel(settings).double().eval()
     model = from_transformers(twin).double()
     tokens, targets = torch.randint(0, 10, (2, 3, 34))
@@ -101,7 +112,7 @@ def test_the_port_reads_the_folder_we_write_and_we_read_its(port, tmp_path):
         back = TrainedModel.from_pretrained(tmp_path / f'theirs{safe}')
         weights = trained.model.state_dict()
         assert all(torch.equal(weights[name], value) for name, value in back.model.state_dict().items())
-        assert back.epoch == 50     # which its config keeps for us
+        assert back.epoch == 50  # which its config keeps for us
 
 
 def test_a_folder_that_the_port_reads_otherwise_is_noticed(port, tmp_path):

@@ -1,4 +1,5 @@
 """A model travels through every format and comes back as it was, with all that planning needs."""
+
 import json
 import os
 import subprocess
@@ -21,8 +22,16 @@ ROOT = Path(__file__).parents[2]
 REFERENCE = GOLDEN / 'reference_run'
 GPT, CONDITIONAL = ('trajectory.models.transformers:GPT', 'trajectory.models.transformers:ConditionalGPT')
 SOURCE = {'environment': 'Hopper-v4', 'physics': 'd4rl', 'data_source': 'größe', 'mean_return': 1.5, 'episodes': 3}
-DATA = {'env': 'hopper-medium-v2', 'N': 5, 'penalty': None, 'sequence_length': 10, 'step': 1, 'discount': 0.99,
-        'max_path_length': None, 'discretizer': 'QuantileDiscretizer'}
+DATA = {
+    'env': 'hopper-medium-v2',
+    'N': 5,
+    'penalty': None,
+    'sequence_length': 10,
+    'step': 1,
+    'discount': 0.99,
+    'max_path_length': None,
+    'discretizer': 'QuantileDiscretizer',
+}
 
 
 def make(kind=GPT, **changes):
@@ -30,8 +39,9 @@ def make(kind=GPT, **changes):
     torch.manual_seed(0)
     model = Config(kind, verbose=False, **{**SMALL, 'n_layer': 2, **changes})().eval()
     discretizer = QuantileDiscretizer(np.random.default_rng(0).normal(size=(50, 4)), 5)
-    return TrainedModel(model, 7, Config('trajectory.datasets.sequence:DiscretizedDataset', verbose=False, **DATA),
-                      discretizer, SOURCE)
+    return TrainedModel(
+        model, 7, Config('trajectory.datasets.sequence:DiscretizedDataset', verbose=False, **DATA), discretizer, SOURCE
+    )
 
 
 def assert_same(copy, trained):
@@ -74,8 +84,17 @@ def test_the_way_from_the_reference_through_all_formats_and_back_is_bit_exact(tm
 
 
 def test_the_recipe_of_a_model_is_the_one_it_was_built_from():
-    settings = {**SMALL, 'n_layer': 2, 'n_head': 4, 'embd_pdrop': 0.2, 'resid_pdrop': 0.3, 'attn_pdrop': 0.4,
-                'action_weight': 5, 'reward_weight': 6, 'value_weight': 7}
+    settings = {
+        **SMALL,
+        'n_layer': 2,
+        'n_head': 4,
+        'embd_pdrop': 0.2,
+        'resid_pdrop': 0.3,
+        'attn_pdrop': 0.4,
+        'action_weight': 5,
+        'reward_weight': 6,
+        'value_weight': 7,
+    }
     assert dict(recipe_of(make(**settings).model)) == settings
 
 
@@ -112,10 +131,11 @@ def test_nothing_that_travels_is_pickled(tmp_path):
     with np.load(folder / 'discretizer.npz', allow_pickle=False) as archive:
         assert archive['thresholds'].dtype == np.float64
     tensors = (folder / 'model.safetensors').read_bytes()
-    header = json.loads(tensors[8:8 + int.from_bytes(tensors[:8], 'little')])
+    header = json.loads(tensors[8 : 8 + int.from_bytes(tensors[:8], 'little')])
     assert header['__metadata__'] == {'format': 'pt'}
     assert len(tensors) == 8 + int.from_bytes(tensors[:8], 'little') + max(
-        entry['data_offsets'][1] for name, entry in header.items() if name != '__metadata__')
+        entry['data_offsets'][1] for name, entry in header.items() if name != '__metadata__'
+    )
 
 
 def test_an_older_file_of_hugging_face_loads(tmp_path):
@@ -201,9 +221,17 @@ def test_a_model_goes_to_the_hub_and_comes_back(tmp_path):
     folder = trained.save_pretrained(tmp_path / 'here')
     with serve_hub() as hub:
         done = subprocess.run(
-            [sys.executable, '-c', probe, folder, tmp_path / 'back'], capture_output=True, text=True, check=False,
-            env={**os.environ, 'PYTHONPATH': str(ROOT), 'HF_ENDPOINT': hub.url, 'HF_HOME': str(tmp_path / 'cache'),
-                 'HF_HUB_DISABLE_PROGRESS_BARS': '1'},
+            [sys.executable, '-c', probe, folder, tmp_path / 'back'],
+            capture_output=True,
+            text=True,
+            check=False,
+            env={
+                **os.environ,
+                'PYTHONPATH': str(ROOT),
+                'HF_ENDPOINT': hub.url,
+                'HF_HOME': str(tmp_path / 'cache'),
+                'HF_HUB_DISABLE_PROGRESS_BARS': '1',
+            },
         )
         assert done.returncode == 0, done.stderr
         address, refusal = done.stdout.splitlines()[:2]

@@ -1,4 +1,5 @@
 """A run as the original code left it plans: its bins are made from the data once, and kept."""
+
 import json
 import re
 import shutil
@@ -107,12 +108,15 @@ def test_a_folder_that_cannot_be_written_to_is_no_hindrance(tmp_path, caplog):
 
 
 @pytest.mark.usefixtures('data')
-@pytest.mark.parametrize(('change', 'cause'), [
-    ({'environment': 'Hoper-v4', 'physics': 'stock'}, "'Hoper-v4' is not an environment"),
-    ({'environment': 'os:Hopper-v4', 'physics': 'stock'}, 'an id names no module'),
-    ({'environment': 'Walker2d-v4'}, "'observations' of hopper-medium-v2 has 11 columns, those of its environment"),
-    ({'physics': 'newton'}, "unknown physics 'newton'"),
-])
+@pytest.mark.parametrize(
+    ('change', 'cause'),
+    [
+        ({'environment': 'Hoper-v4', 'physics': 'stock'}, "'Hoper-v4' is not an environment"),
+        ({'environment': 'os:Hopper-v4', 'physics': 'stock'}, 'an id names no module'),
+        ({'environment': 'Walker2d-v4'}, "'observations' of hopper-medium-v2 has 11 columns, those of its environment"),
+        ({'physics': 'newton'}, "unknown physics 'newton'"),
+    ],
+)
 def test_a_source_that_is_not_the_models_is_named(change, cause):
     whole = recover(TrainedModel.from_pretrained(GOLDEN / 'reference_run'), DATASET)
     with pytest.raises(InputError, match=r'source.json names an environment that is none of its own: ') as raised:

@@ -1,4 +1,5 @@
 """Behavior cloning: an MLP from the last observations to the action, by squared error."""
+
 import logging
 from itertools import pairwise
 from pathlib import Path
@@ -32,8 +33,7 @@ class Policy(nn.Module):
     def __init__(self, observation_dim: int, action_dim: int, context: int, width: int, n_layer: int, dropout: float):
         super().__init__()
         widths = [context * observation_dim] + n_layer * [width]
-        layers = [layer for a, b in pairwise(widths)
-                  for layer in (nn.Linear(a, b), nn.ReLU(), nn.Dropout(dropout))]
+        layers = [layer for a, b in pairwise(widths) for layer in (nn.Linear(a, b), nn.ReLU(), nn.Dropout(dropout))]
         self.layers = nn.Sequential(*layers, nn.Linear(widths[-1], action_dim))
         for name, n in (('mean', observation_dim), ('std', observation_dim), ('low', action_dim), ('high', action_dim)):
             self.register_buffer(name, torch.zeros(n))
@@ -59,20 +59,34 @@ class BehaviorCloning(Algorithm):
         learned, held_out = self.episodes.split(settings.held_out, settings.seed)
         learned = learned.best(settings.pct_traj)
         self.data, self.held_out = (part and _contexts(part, settings.context, device) for part in (learned, held_out))
-        self.recipe = {'observation_dim': learned.observations.shape[1], 'action_dim': learned.actions.shape[1],
-                       **{name: getattr(settings, name) for name in ('context', 'width', 'n_layer', 'dropout')}}
+        self.recipe = {
+            'observation_dim': learned.observations.shape[1],
+            'action_dim': learned.actions.shape[1],
+            **{name: getattr(settings, name) for name in ('context', 'width', 'n_layer', 'dropout')},
+        }
         self.policy, self.distributed = Policy(**self.recipe), distributed
-        for name, value in (('mean', learned.observations.mean(0)), ('std', learned.observations.std(0) + 1e-3),
-                            ('low', learned.actions.min(0)), ('high', learned.actions.max(0))):
+        for name, value in (
+            ('mean', learned.observations.mean(0)),
+            ('std', learned.observations.std(0) + 1e-3),
+            ('low', learned.actions.min(0)),
+            ('high', learned.actions.max(0)),
+        ):
             getattr(self.policy, name).copy_(torch.as_tensor(value))
         distributed.broadcast_from_main(self.policy.to(device))
-        self.optimizer = torch.optim.AdamW(self.policy.parameters(), settings.learning_rate,
-                                           weight_decay=settings.weight_decay)
+        self.optimizer = torch.optim.AdamW(
+            self.policy.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
+        )
         self.batches = ShuffledBatches(learned.n_steps, settings.batch_size, settings.seed)
         self.updates_per_epoch = self.batches.per_epoch
         self.n_updates = settings.n_epochs * self.updates_per_epoch
-        log.info('%s steps of %s of %s episodes, return %.0f of %.0f', f'{learned.n_steps:,}', len(learned),
-                 len(self.episodes), learned.returns.mean(), self.episodes.returns.mean())
+        log.info(
+            '%s steps of %s of %s episodes, return %.0f of %.0f',
+            f'{learned.n_steps:,}',
+            len(learned),
+            len(self.episodes),
+            learned.returns.mean(),
+            self.episodes.returns.mean(),
+        )
         return self
 
     def fingerprint(self):
@@ -106,15 +120,18 @@ class BehaviorCloning(Algorithm):
         return {'learning_rate': self.optimizer.param_groups[0]['lr']}
 
     def state_dict(self):
-        return {'model': self.policy.state_dict(), 'optimizer': self.optimizer.state_dict(),
-                'batches': self.batches.state_dict()}
+        return {
+            'model': self.policy.state_dict(),
+            'optimizer': self.optimizer.state_dict(),
+            'batches': self.batches.state_dict(),
+        }
 
     def load_state_dict(self, state):
         self.policy.load_state_dict(state['model'])
         rates = [group['lr'] for group in self.optimizer.param_groups]
         self.optimizer.load_state_dict(state['optimizer'])
         for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
-            group['lr'] = rate      # it may have been changed on purpose
+            group['lr'] = rate  # it may have been changed on purpose
         self.batches.load_state_dict(state['batches'])
 
     def save_recipe(self, folder):
@@ -133,8 +150,9 @@ class BehaviorCloning(Algorithm):
             self.policy = Policy(**recipe)
             self.policy.load_state_dict(read_weights(path))
         except (TypeError, RuntimeError) as error:
-            raise InputError(f'{path} does not fit the recipe beside it: {error}\n  Restore the pair, or train again.'
-                             ) from error
+            raise InputError(
+                f'{path} does not fit the recipe beside it: {error}\n  Restore the pair, or train again.'
+            ) from error
         self.policy.to(device).eval()
         self.mean_return = self.record['mean_return']
         return self
@@ -158,7 +176,7 @@ class PolicyAgent(Agent):
     def reset(self, observations, seeds, goals=None):  # noqa: ARG002  nothing is drawn
         first = self.preprocess_fn(np.asarray(observations, dtype=np.float32))
         n = self.policy.layers[0].in_features // len(self.policy.mean)
-        self.context = np.repeat(first[:, None], n, axis=1)     # [ E x context x d ]
+        self.context = np.repeat(first[:, None], n, axis=1)  # [ E x context x d ]
 
     @torch.no_grad()
     def act(self, observations):  # noqa: ARG002  the context ends with them

@@ -1,4 +1,5 @@
 """The planning agent: it acts by beam search over the trajectories that a model imagines."""
+
 import numpy as np
 import torch
 
@@ -22,8 +23,17 @@ class PlanningAgent(Agent):
     plans : [ H x D ] each, the remaining transitions of each episode's plan as numbers
     """
 
-    def __init__(self, model, discretizer, preprocess_fn, settings: SearchSettings, *, action_repeat: int = 1,
-                 n_threads: int = 1, value_fn=None):
+    def __init__(
+        self,
+        model,
+        discretizer,
+        preprocess_fn,
+        settings: SearchSettings,
+        *,
+        action_repeat: int = 1,
+        n_threads: int = 1,
+        value_fn=None,
+    ):
         settings.fit(model)
         self.model = model
         self.discretizer = discretizer
@@ -44,9 +54,11 @@ class PlanningAgent(Agent):
         self.over = np.zeros(len(seeds), dtype=bool)
         self.observations = [self.preprocess_fn(observation) for observation in observations]
         if (width := len(self.observations[0])) != self.model.observation_dim:
-            raise InputError(f'the environment makes observations of {width} columns, the model learned from '
-                             f'{self.model.observation_dim}.\n  Is source.json beside it that of another run?')
-        self._n_lasting = [0 for _ in seeds]     # transitions of a plan before one says that the episode is over
+            raise InputError(
+                f'the environment makes observations of {width} columns, the model learned from '
+                f'{self.model.observation_dim}.\n  Is source.json beside it that of another run?'
+            )
+        self._n_lasting = [0 for _ in seeds]  # transitions of a plan before one says that the episode is over
         self._n_actions = 0
         self._goals = self._read_goals(goals) if self.model.n_goal else None
 
@@ -61,8 +73,14 @@ class PlanningAgent(Agent):
 
     def observe(self, actions, rewards, observations, over):
         for k in np.flatnonzero(~self.over):
-            self.contexts[k] = update_context(self.contexts[k], self.discretizer, self.observations[k], actions[k],
-                                              rewards[k], self.settings.max_context_transitions)
+            self.contexts[k] = update_context(
+                self.contexts[k],
+                self.discretizer,
+                self.observations[k],
+                actions[k],
+                rewards[k],
+                self.settings.max_context_transitions,
+            )
             self.observations[k] = self.preprocess_fn(observations[k])
             self.plans[k], self._n_lasting[k] = self.plans[k][1:], self._n_lasting[k] - 1
         self.over = np.array(over)
@@ -73,20 +91,37 @@ class PlanningAgent(Agent):
 
     def imagined(self, episode: int) -> np.ndarray:
         """[ T x D ]  what the rest of an episode's plan imagines, up to where it says that the episode is over."""
-        return self.plans[episode][:max(1, self._n_lasting[episode])]
+        return self.plans[episode][: max(1, self._n_lasting[episode])]
 
     @torch.no_grad()
     def _plan(self, live):
-        prefixes = [make_prefix(self.discretizer, self.contexts[k], self.observations[k],
-                                self.settings.prefix_context)[0] for k in live]
+        prefixes = [
+            make_prefix(self.discretizer, self.contexts[k], self.observations[k], self.settings.prefix_context)[0]
+            for k in live
+        ]
         if self._n_actions == 0:
             self._check_logits(prefixes[0])
         if self._goals is not None:
-            plans = goal_plan(self.model, prefixes, self.settings.horizon, self.settings.beam_width, self._goals[live],
-                              self.settings.max_context_transitions, n_threads=self.n_threads)
+            plans = goal_plan(
+                self.model,
+                prefixes,
+                self.settings.horizon,
+                self.settings.beam_width,
+                self._goals[live],
+                self.settings.max_context_transitions,
+                n_threads=self.n_threads,
+            )
         else:
-            plans = search(self.model, self.value_fn, prefixes, self.settings, n_threads=self.n_threads,
-                           generator=[self.generators[k] for k in live], graphs=self.graphs)
+            plans = search(
+                self.model,
+                self.value_fn,
+                prefixes,
+                self.settings,
+                n_threads=self.n_threads,
+                generator=[self.generators[k] for k in live],
+                graphs=self.graphs,
+                action_edges=self.discretizer.thresholds[:, self.model.layout.action],
+            )
         for k, tokens in zip(live, plans, strict=True):
             stops = tokens == self.discretizer.N
             self.stop_tokens[k] += int(stops.sum())
@@ -95,15 +130,19 @@ class PlanningAgent(Agent):
 
     def _check_logits(self, prefix):
         goal = [] if self._goals is None else [self._goals[:1].to(self.model.pos_emb.device)]
-        logits = self.model(prefix[None].to(self.model.pos_emb.device)[:, -self.settings.fit(self.model):], *goal)[0]
+        logits = self.model(prefix[None].to(self.model.pos_emb.device)[:, -self.settings.fit(self.model) :], *goal)[0]
         if not torch.isfinite(logits).all():
-            raise InputError('the logits of the model are not finite: its weights are numbers, but too large ones.\n'
-                             '  Take an earlier epoch, or train again with a smaller --learning_rate.')
+            raise InputError(
+                'the logits of the model are not finite: its weights are numbers, but too large ones.\n'
+                '  Take an earlier epoch, or train again with a smaller --learning_rate.'
+            )
 
     def _read_goals(self, goals):
         """[ E x observation_dim ]  tokens of being at the goals, at rest."""
         if goals is None:
-            raise InputError('the model was trained with goals, and this environment has none.\n'
-                             '  Take a model that was trained without --goal_conditioned.')
+            raise InputError(
+                'the model was trained with goals, and this environment has none.\n'
+                '  Take a model that was trained without --goal_conditioned.'
+            )
         goals = np.stack([self.preprocess_fn(goal) for goal in goals])
         return torch.as_tensor(self.discretizer.discretize(goals, subslice=(0, goals.shape[1])))

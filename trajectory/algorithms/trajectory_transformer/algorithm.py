@@ -1,4 +1,5 @@
 """Train a Trajectory Transformer on windows of tokens, and act with it by planning."""
+
 import logging
 import time
 from pathlib import Path
@@ -29,7 +30,7 @@ from trajectory.utils.files import write_json
 
 log = logging.getLogger(__name__)
 
-READER = 'this command', 'Pass other values.'    # of settings that could not be read again
+READER = 'this command', 'Pass other values.'  # of settings that could not be read again
 
 
 class TrajectoryTransformer(Algorithm):
@@ -55,9 +56,15 @@ class TrajectoryTransformer(Algorithm):
         data_config = data_recipe(settings)
         self.dataset = dataset = data_config(env=source, device='cpu')
         windows, self.held_out = dataset.split(settings.held_out, settings.seed)
-        log.info('%s transitions in %s episodes, return %.0f ± %.0f, from %s: tokens in %.1f s',
-                 f'{len(dataset.joined_raw):,}', f'{len(dataset.path_lengths):,}', dataset.path_returns.mean(),
-                 dataset.path_returns.std(), source.data_source, time.perf_counter() - started)
+        log.info(
+            '%s transitions in %s episodes, return %.0f ± %.0f, from %s: tokens in %.1f s',
+            f'{len(dataset.joined_raw):,}',
+            f'{len(dataset.path_lengths):,}',
+            dataset.path_returns.mean(),
+            dataset.path_returns.std(),
+            source.data_source,
+            time.perf_counter() - started,
+        )
 
         model_config = model_recipe(settings, dataset.layout)
         self.model = model_config().to(device)
@@ -65,8 +72,10 @@ class TrajectoryTransformer(Algorithm):
 
         n_epochs = count_epochs(len(windows), settings.n_epochs, settings.n_epochs_ref)
         if n_epochs < 1:
-            raise InputError(f'{len(windows):,} windows and n_epochs_ref = {settings.n_epochs_ref} make {n_epochs} '
-                             'epochs.\n  Pass --n_epochs 1, or more.')
+            raise InputError(
+                f'{len(windows):,} windows and n_epochs_ref = {settings.n_epochs_ref} make {n_epochs} '
+                'epochs.\n  Pass --n_epochs 1, or more.'
+            )
         trainer_config = trainer_recipe(settings, device, n_epochs, len(windows) * self.model.block_size)
         self.trainer = trainer_config(distributed)
         self.learner = WindowLearner(self.trainer, self.model, dataset, windows, n_epochs)
@@ -74,18 +83,26 @@ class TrajectoryTransformer(Algorithm):
         self.recipes = {'data': data_config, 'model': model_config, 'trainer': trainer_config}
         self.tokens_on = settings.tokens_on
         self.device = device
-        log.info('%s windows of %s tokens | %s epochs | %s updates | %.2fM parameters | on %s x %s, %s',
-                 f'{len(windows):,}', self.model.block_size, n_epochs, f'{self.n_updates:,}',
-                 sum(p.numel() for p in self.model.parameters()) / 1e6, distributed.world_size, device,
-                 self.trainer.arithmetic)
+        log.info(
+            '%s windows of %s tokens | %s epochs | %s updates | %.2fM parameters | on %s x %s, %s',
+            f'{len(windows):,}',
+            self.model.block_size,
+            n_epochs,
+            f'{self.n_updates:,}',
+            sum(p.numel() for p in self.model.parameters()) / 1e6,
+            distributed.world_size,
+            device,
+            self.trainer.arithmetic,
+        )
         return self
 
     def fingerprint(self):
         return self.dataset.fingerprint()
 
     def prepare(self, folder):
-        if self.tokens_on == 'disk' or (self.tokens_on == 'auto'
-                                        and 2 * self.dataset.n_bytes > free_memory(self.device)):
+        if self.tokens_on == 'disk' or (
+            self.tokens_on == 'auto' and 2 * self.dataset.n_bytes > free_memory(self.device)
+        ):
             self.dataset.keep_on_disk(folder)
             log.info('tokens are read from disk, beside the step before')
         else:
@@ -132,7 +149,7 @@ class TrajectoryTransformer(Algorithm):
     # -------------------------------- acting ------------------------------- #
 
     def agent(self, settings):
-        if self.trained is None:    # it is learning
+        if self.trained is None:  # it is learning
             recipe, discretizer = self.recipes['data'], self.dataset.discretizer
             model, discount, env_id = self.model, recipe.discount, spec_of(self.dataset.env).id
         else:
@@ -142,7 +159,10 @@ class TrajectoryTransformer(Algorithm):
             discount, env_id = self.trained.discount, self.trained.source['environment']
         many = getattr(settings, 'n_episodes', 1) > 1 and model.pos_emb.device.type == 'cpu'
         return PlanningAgent(
-            model, discretizer, get_preprocess_fn(env_id), SearchSettings.from_args(settings, discount),
+            model,
+            discretizer,
+            get_preprocess_fn(env_id),
+            SearchSettings.from_args(settings, discount),
             action_repeat=recipe.step if recipe else 1,
             n_threads=(settings.threads or torch.get_num_threads()) if many else 1,
         )
@@ -159,6 +179,7 @@ class TrajectoryTransformer(Algorithm):
 
 # --------------------------------- recipes --------------------------------- #
 
+
 def check_train_settings(settings):
     """Raise InputError for settings out of range, before any data is read."""
     for name in ('step', 'subsampled_sequence_length', 'n_layer', 'n_head', 'n_embd', 'batch_size', 'n_epochs'):
@@ -173,10 +194,16 @@ def check_train_settings(settings):
 def data_recipe(settings) -> Config:
     """Windows of tokens."""
     recipe = Config(
-        GoalDataset if settings.goal_conditioned else DiscretizedDataset, verbose=False, env=settings.dataset,
-        N=settings.N, penalty=settings.termination_penalty,
-        sequence_length=settings.subsampled_sequence_length * settings.step, step=settings.step,
-        discount=settings.discount, max_path_length=settings.max_path_length, discretizer=settings.discretizer,
+        GoalDataset if settings.goal_conditioned else DiscretizedDataset,
+        verbose=False,
+        env=settings.dataset,
+        N=settings.N,
+        penalty=settings.termination_penalty,
+        sequence_length=settings.subsampled_sequence_length * settings.step,
+        step=settings.step,
+        discount=settings.discount,
+        max_path_length=settings.max_path_length,
+        discretizer=settings.discretizer,
     )
     check_data_settings(recipe, *READER)
     return recipe
@@ -185,13 +212,23 @@ def data_recipe(settings) -> Config:
 def model_recipe(settings, layout) -> Config:
     """The GPT of such windows.    layout : `TransitionLayout`"""
     recipe = Config(
-        ConditionalGPT if settings.goal_conditioned else GPT, verbose=False, vocab_size=settings.N,
+        ConditionalGPT if settings.goal_conditioned else GPT,
+        verbose=False,
+        vocab_size=settings.N,
         block_size=settings.subsampled_sequence_length * layout.dim - 1,
-        n_layer=settings.n_layer, n_head=settings.n_head, n_embd=settings.n_embd * settings.n_head,
-        observation_dim=layout.observation_dim, action_dim=layout.action_dim, transition_dim=layout.dim,
-        action_weight=settings.action_weight, reward_weight=settings.reward_weight,
-        value_weight=settings.value_weight, embd_pdrop=settings.embd_pdrop, resid_pdrop=settings.resid_pdrop,
-        attn_pdrop=settings.attn_pdrop, **({'share_head': True} if settings.share_head else {}),
+        n_layer=settings.n_layer,
+        n_head=settings.n_head,
+        n_embd=settings.n_embd * settings.n_head,
+        observation_dim=layout.observation_dim,
+        action_dim=layout.action_dim,
+        transition_dim=layout.dim,
+        action_weight=settings.action_weight,
+        reward_weight=settings.reward_weight,
+        value_weight=settings.value_weight,
+        embd_pdrop=settings.embd_pdrop,
+        resid_pdrop=settings.resid_pdrop,
+        attn_pdrop=settings.attn_pdrop,
+        **({'share_head': True} if settings.share_head else {}),
     )
     check_model_settings(recipe, *READER)
     return recipe
@@ -200,9 +237,18 @@ def model_recipe(settings, layout) -> Config:
 def trainer_recipe(settings, device, n_epochs: int, tokens_per_epoch: int) -> Config:
     """The optimizer and its schedule."""
     return Config(
-        Trainer, verbose=False, batch_size=settings.batch_size, learning_rate=settings.learning_rate,
-        betas=(0.9, 0.95), grad_norm_clip=1.0, weight_decay=0.1, lr_decay=settings.lr_decay,
+        Trainer,
+        verbose=False,
+        batch_size=settings.batch_size,
+        learning_rate=settings.learning_rate,
+        betas=(0.9, 0.95),
+        grad_norm_clip=1.0,
+        weight_decay=0.1,
+        lr_decay=settings.lr_decay,
         warmup_tokens=tokens_per_epoch,
-        final_tokens=(20 if settings.lr_schedule == 'reference' else n_epochs) * tokens_per_epoch, device=str(device),
-        seed=settings.seed, precision=settings.precision, compile=settings.compile,
+        final_tokens=(20 if settings.lr_schedule == 'reference' else n_epochs) * tokens_per_epoch,
+        device=str(device),
+        seed=settings.seed,
+        precision=settings.precision,
+        compile=settings.compile,
     )

@@ -3,6 +3,7 @@
 Its port of this model, `TrajectoryTransformerModel` of `transformers` up to 4.57, computes the same numbers; only
 `blocks.i.mlp.0` and `blocks.i.mlp.2` are `blocks.i.l1` and `blocks.i.l2` there, and new releases keep no `attn.mask`.
 """
+
 import copy
 import logging
 import re
@@ -18,12 +19,23 @@ log = logging.getLogger(__name__)
 
 MODEL_TYPE = 'trajectory_transformer'
 GPT = 'trajectory.models.transformers:GPT'
-DEFAULTS = {    # of its config, for files that leave some out
-    'vocab_size': 100, 'block_size': 249, 'n_layer': 4, 'n_head': 4, 'n_embd': 128, 'observation_dim': 17,
-    'action_dim': 6, 'transition_dim': 25, 'action_weight': 5, 'reward_weight': 1, 'value_weight': 1,
-    'embd_pdrop': 0.1, 'resid_pdrop': 0.1, 'attn_pdrop': 0.1,
+DEFAULTS = {  # of its config, for files that leave some out
+    'vocab_size': 100,
+    'block_size': 249,
+    'n_layer': 4,
+    'n_head': 4,
+    'n_embd': 128,
+    'observation_dim': 17,
+    'action_dim': 6,
+    'transition_dim': 25,
+    'action_weight': 5,
+    'reward_weight': 1,
+    'value_weight': 1,
+    'embd_pdrop': 0.1,
+    'resid_pdrop': 0.1,
+    'attn_pdrop': 0.1,
 }
-EXTRA = 'trajectory'    # the entry of its config.json under which ours keeps what it has no name for
+EXTRA = 'trajectory'  # the entry of its config.json under which ours keeps what it has no name for
 
 
 def to_huggingface_names(weights: dict) -> dict:
@@ -56,8 +68,9 @@ def check_has_a_port(recipe: Config) -> None:
     """Refuse a model that its port has no class for."""
     if class_name(recipe._class) != GPT or recipe.get('share_head'):
         kind = 'shared output head' if recipe.get('share_head') else recipe._class.__name__
-        raise InputError(f"Hugging Face's port knows no {kind}, only the plain GPT.\n"
-                         '  Keep this model in the format `pretrained`.')
+        raise InputError(
+            f"Hugging Face's port knows no {kind}, only the plain GPT.\n  Keep this model in the format `pretrained`."
+        )
 
 
 def from_huggingface_config(config: dict) -> Config:
@@ -91,8 +104,10 @@ def _port():
 
         return transformers if transformers.TrajectoryTransformerModel else None
     except (ImportError, AttributeError) as error:
-        raise InputError(f"there is no `transformers` with Hugging Face's port here: {error}\n"
-                         '  Install one that has it: pip install -c constraints.txt -e .[test]') from error
+        raise InputError(
+            f"there is no `transformers` with Hugging Face's port here: {error}\n"
+            '  Install one that has it: pip install -c constraints.txt -e .[test]'
+        ) from error
 
 
 def check_port_reads(folder: Path, model, idx: torch.Tensor) -> None:

@@ -8,6 +8,7 @@
 
 Beside them lie, where they are known, `discretizer.npz` and `source.json`: see `recovery.py`.
 """
+
 import pickle
 import re
 import secrets
@@ -73,11 +74,13 @@ class TrainedModel:
         return self.data.get('discount', 0.99) if self.data is not None else 0.99
 
     @classmethod
-    def from_pretrained(cls, name, *, epoch='latest', device='cpu', revision: str | None = None,
-                        flag='--gpt_epoch') -> 'TrainedModel':
+    def from_pretrained(
+        cls, name, *, epoch='latest', device='cpu', revision: str | None = None, flag='--gpt_epoch'
+    ) -> 'TrainedModel':
         """Read a folder of any of the formats, or `owner/name` on the Hugging Face Hub.    flag : of the epoch"""
-        return cls.from_run(Path(name) if Path(name).is_dir() else _download(str(name), revision),
-                            epoch=epoch, device=device, flag=flag)
+        return cls.from_run(
+            Path(name) if Path(name).is_dir() else _download(str(name), revision), epoch=epoch, device=device, flag=flag
+        )
 
     @classmethod
     def from_run(cls, *loadpath, epoch='latest', device='cpu', flag='--gpt_epoch') -> 'TrainedModel':
@@ -106,12 +109,16 @@ class TrainedModel:
             try:
                 address = api.create_repo(repo_id, private=private, exist_ok=True)
                 api.upload_folder(repo_id=address.repo_id, folder_path=Path(folder) / 'model')
-            except (OSError, ValueError) as error:      # what the Hub refuses and an unreachable one are OSErrors
-                raise InputError(f'cannot put the model on the Hub as {repo_id}: {error}\n'
-                                 '  Log in (hf auth login), and check the name: owner/name.') from error
+            except (OSError, ValueError) as error:  # what the Hub refuses and an unreachable one are OSErrors
+                raise InputError(
+                    f'cannot put the model on the Hub as {repo_id}: {error}\n'
+                    '  Log in (hf auth login), and check the name: owner/name.'
+                ) from error
         return str(address)
 
+
 # --------------------------------- reading -------------------------------- #
+
 
 def load_model(*loadpath, epoch='latest', device='cpu', flag='--gpt_epoch'):
     """Build the model of a run and give it the weights it had after `epoch` epochs.
@@ -122,15 +129,22 @@ def load_model(*loadpath, epoch='latest', device='cpu', flag='--gpt_epoch'):
     returns : the model, in evaluation mode on `device`, and the epoch
     """
     folder = Path(*loadpath)
-    recipe = next((folder / f'model_config.{ending}' for ending in ('json', 'pkl')
-                   if (folder / f'model_config.{ending}').exists()), None)
+    recipe = next(
+        (
+            folder / f'model_config.{ending}'
+            for ending in ('json', 'pkl')
+            if (folder / f'model_config.{ending}').exists()
+        ),
+        None,
+    )
     if recipe is None and (folder / 'config.json').exists():
         return load_pretrained_model(folder, epoch, device)
     if recipe is None:
-        raise InputError(f'{folder} holds no model_config.json. {describe_contents(folder)}'
-                         f'{how_to_get_a_model(loadpath)}')
+        raise InputError(
+            f'{folder} holds no model_config.json. {describe_contents(folder)}{how_to_get_a_model(loadpath)}'
+        )
     if epoch in ('latest', None) and not list_epochs(folder):
-        get_latest_epoch(*loadpath)     # which says how to get one
+        get_latest_epoch(*loadpath)  # which says how to get one
     epoch, path = pick_epoch(folder, epoch, flag)
     return build_model(load_config(recipe), recipe, read_weights(path), path).to(device), epoch
 
@@ -172,36 +186,46 @@ def read_source(path: Path) -> dict:
     if [type(number) in (int, float) for number in references] != [True, True] or not references[0] < references[1]:
         wrong.add('reference_returns')
     if wrong:
-        raise InputError(f'{path} says nothing of {", ".join(sorted(wrong))}, or not what it should.\n'
-                         '  Restore it from where the run was trained; or delete it, to make it anew from the data.')
+        raise InputError(
+            f'{path} says nothing of {", ".join(sorted(wrong))}, or not what it should.\n'
+            '  Restore it from where the run was trained; or delete it, to make it anew from the data.'
+        )
     return source
 
 
 def check_pair(discretizer: QuantileDiscretizer, source: dict, path) -> None:
     """Refuse the bins of another run, where source.json says which ones the model learned."""
     if source.get('discretizer', discretizer.checksum()) != discretizer.checksum():
-        raise InputError(f'{path} is not the discretizer that the model beside it was trained with: its checksum is '
-                         f'{discretizer.checksum()}, source.json says {source["discretizer"]}.\n'
-                         '  Restore the file from where the run was trained.')
+        raise InputError(
+            f'{path} is not the discretizer that the model beside it was trained with: its checksum is '
+            f'{discretizer.checksum()}, source.json says {source["discretizer"]}.\n'
+            '  Restore the file from where the run was trained.'
+        )
 
 
 def check_fit(discretizer: QuantileDiscretizer, model, path) -> None:
     """Refuse edges that are of another number of bins or columns than the model's."""
     n_edges, n_columns = discretizer.thresholds.shape
     if (n_edges - 1, n_columns) != (model.vocab_size, model.transition_dim):
-        raise InputError(f'{path} has {n_edges - 1} bins for {n_columns} columns, the model beside it '
-                         f'{model.vocab_size} for {model.transition_dim}.\n'
-                         '  Were the two copied from different runs? Restore the pair, or train again.')
+        raise InputError(
+            f'{path} has {n_edges - 1} bins for {n_columns} columns, the model beside it '
+            f'{model.vocab_size} for {model.transition_dim}.\n'
+            '  Were the two copied from different runs? Restore the pair, or train again.'
+        )
 
 
 def _read_config(path):
     config = read_json(path)
     if not isinstance(config, dict) or not (_is_ours(config) or config.get('model_type') == MODEL_TYPE):
-        raise InputError(f'{path} describes no Trajectory Transformer: expected "format": "trajectory", or '
-                         f'"model_type": "{MODEL_TYPE}".\n  Name a folder that holds one.')
+        raise InputError(
+            f'{path} describes no Trajectory Transformer: expected "format": "trajectory", or '
+            f'"model_type": "{MODEL_TYPE}".\n  Name a folder that holds one.'
+        )
     if _is_ours(config) and (config.get('version') != VERSION or not {'epoch', 'model', 'data'} <= config.keys()):
-        raise InputError(f'{path} is of version {config.get("version")!r}, or not whole; this code reads {VERSION}.\n'
-                         '  Download it again, or update this code.')
+        raise InputError(
+            f'{path} is of version {config.get("version")!r}, or not whole; this code reads {VERSION}.\n'
+            '  Download it again, or update this code.'
+        )
     epoch = config['epoch'] if _is_ours(config) else _extra(config).get('epoch')
     if not isinstance(epoch, int | None) or (epoch or 0) < 0:
         raise InputError(f'{path}: epoch is {str(epoch)[:100]!r}, expected a whole number.\n  Restore the file.')
@@ -225,8 +249,10 @@ def _recipe(recipe, path):
 
 def _checked(recipe, path):
     if not hasattr(recipe._class, 'gather'):
-        raise InputError(f'{path} describes a {class_name(recipe._class)}, expected a data set of tokens.\n'
-                         '  Restore the file, or download it again.')
+        raise InputError(
+            f'{path} describes a {class_name(recipe._class)}, expected a data set of tokens.\n'
+            '  Restore the file, or download it again.'
+        )
     check_data_settings(recipe, path)
     return recipe
 
@@ -240,14 +266,16 @@ def _read_weights(folder):
     if not path.exists():
         older = folder / 'pytorch_model.bin'
         if not older.exists():
-            raise InputError(f'{folder} holds neither model.safetensors nor pytorch_model.bin.\n'
-                             '  Copy or download it again.')
+            raise InputError(
+                f'{folder} holds neither model.safetensors nor pytorch_model.bin.\n  Copy or download it again.'
+            )
         return read_weights(older), older
     try:
         return check_weights(load_file(path), path), path
     except (SafetensorError, OSError, RuntimeError, TypeError, KeyError) as error:
-        raise InputError(f'{path} cannot be read as weights: {error}\n'
-                         '  It may be cut short: copy or download it again.') from error
+        raise InputError(
+            f'{path} cannot be read as weights: {error}\n  It may be cut short: copy or download it again.'
+        ) from error
 
 
 def _download(name, revision):
@@ -258,19 +286,24 @@ def _download(name, revision):
     try:
         return Path(hub.snapshot_download(name, revision=revision, allow_patterns=FILES))
     except (OSError, ValueError) as error:
-        raise InputError(f'there is no folder {name}, and the Hub has no such model, or is out of reach: {error}\n'
-                         '  Check the path, or the name on the Hub: owner/name.') from error
+        raise InputError(
+            f'there is no folder {name}, and the Hub has no such model, or is out of reach: {error}\n'
+            '  Check the path, or the name on the Hub: owner/name.'
+        ) from error
 
 
 def _hub():
     try:
         import huggingface_hub
     except ImportError as error:
-        raise InputError('the Hub needs the package huggingface_hub.\n'
-                         '  Install it: pip install -c constraints.txt -e .[hub]') from error
+        raise InputError(
+            'the Hub needs the package huggingface_hub.\n  Install it: pip install -c constraints.txt -e .[hub]'
+        ) from error
     return huggingface_hub
 
+
 # --------------------------------- writing -------------------------------- #
+
 
 def save_as(trained: TrainedModel, folder, format: str, *, check=None) -> Path:
     """Write a folder of this format, and let it appear whole or not at all.
@@ -294,7 +327,7 @@ def check_same(trained: TrainedModel, folder: Path) -> None:
     copy = TrainedModel.from_run(folder)
     model = trained.model
     tokens = torch.randint(model.vocab_size + 1, (4, model.block_size), generator=torch.Generator().manual_seed(0))
-    goal = [tokens[:, :model.n_goal] % model.vocab_size] * bool(model.n_goal)
+    goal = [tokens[:, : model.n_goal] % model.vocab_size] * bool(model.n_goal)
     with torch.no_grad():
         expected, found = (read(tokens, *goal)[0] for read in (model.cpu(), copy.model))
     if not torch.equal(expected, found):
@@ -321,28 +354,40 @@ def write_folder(folder):
 def _write_pretrained(trained, folder):
     weights = trained.model.state_dict()
     _save_tensors({name: value for name, value in weights.items() if not name.endswith('.attn.mask')}, folder)
-    write_json(folder / 'config.json', {
-        'format': 'trajectory', 'version': VERSION, 'epoch': trained.epoch,
-        'model': _as_dict(recipe_of(trained.model)), 'data': _as_dict(trained.data),
-    })
+    write_json(
+        folder / 'config.json',
+        {
+            'format': 'trajectory',
+            'version': VERSION,
+            'epoch': trained.epoch,
+            'model': _as_dict(recipe_of(trained.model)),
+            'data': _as_dict(trained.data),
+        },
+    )
 
 
 def _write_huggingface(trained, folder):
     recipe = recipe_of(trained.model)
     check_has_a_port(recipe)
     _save_tensors(to_huggingface_names(trained.model.state_dict()), folder)
-    write_json(folder / 'config.json', to_huggingface_config(
-        recipe, {'epoch': trained.epoch, 'data': _as_dict(trained.data)},
-    ))
+    write_json(
+        folder / 'config.json',
+        to_huggingface_config(
+            recipe,
+            {'epoch': trained.epoch, 'data': _as_dict(trained.data)},
+        ),
+    )
 
 
 def _write_reference(trained, folder):
     if trained.data is None:
-        raise InputError('the original code plans with the data set, and nothing says which the model learned from.\n'
-                         '  Pass --dataset hopper-medium-v2, say.')
+        raise InputError(
+            'the original code plans with the data set, and nothing says which the model learned from.\n'
+            '  Pass --dataset hopper-medium-v2, say.'
+        )
     for recipe, name in ((recipe_of(trained.model), 'model'), (trained.data, 'data')):
         with write_atomically(folder / f'{name}_config.pkl') as partial:
-            partial.write_bytes(pickle.dumps(recipe, protocol=4))   # which Python 3.8 reads
+            partial.write_bytes(pickle.dumps(recipe, protocol=4))  # which Python 3.8 reads
     save_state(trained.model, folder / f'state_{trained.epoch or 0}.pt')
 
 
@@ -354,7 +399,7 @@ def _save_tensors(weights, folder):
 
     weights = {name: value.contiguous().cpu() for name, value in weights.items()}
     with write_atomically(folder / 'model.safetensors') as partial:
-        save_file(weights, partial, metadata={'format': 'pt'})      # without which `transformers` refuses it
+        save_file(weights, partial, metadata={'format': 'pt'})  # without which `transformers` refuses it
 
 
 def _as_dict(recipe):

@@ -1,4 +1,5 @@
 """Find out again, from the data set, what the original code did not keep with a model: its bins, its environment."""
+
 import logging
 from dataclasses import replace
 from pathlib import Path
@@ -19,8 +20,10 @@ log = logging.getLogger(__name__)
 
 def describe_source(dataset) -> dict:
     """What `source.json` says: the environment and its physics, where the data is from, and how good it is."""
-    return {**describe_data(dataset.env, len(dataset.joined_raw), dataset.path_returns),
-            'discretizer': dataset.discretizer.checksum()}
+    return {
+        **describe_data(dataset.env, len(dataset.joined_raw), dataset.path_returns),
+        'discretizer': dataset.discretizer.checksum(),
+    }
 
 
 def recover(trained: TrainedModel, name: str, dataset_path=None) -> TrainedModel:
@@ -36,13 +39,13 @@ def recover(trained: TrainedModel, name: str, dataset_path=None) -> TrainedModel
         env = find_source(recipe['env'], dataset_path)
         dataset = recipe(env=env, device='cpu')
     except InputError as error:
-        raise InputError('the model comes without discretizer.npz or source.json, and they cannot be made from its '
-                         f'data:\n  {error}') from error
+        raise InputError(
+            f'the model comes without discretizer.npz or source.json, and they cannot be made from its data:\n  {error}'
+        ) from error
     discretizer = trained.discretizer or dataset.discretizer
     check_fit(discretizer, trained.model, env.dataset_path)
     log.info('the model came without its bins: made them from %s', env.data_source)
-    return replace(trained, data=recipe, discretizer=discretizer,
-                   source=trained.source or describe_source(dataset))
+    return replace(trained, data=recipe, discretizer=discretizer, source=trained.source or describe_source(dataset))
 
 
 def spec_of_model(trained: TrainedModel, name: str, backend: str = 'mujoco') -> EnvironmentSpec:
@@ -60,15 +63,26 @@ def published_data_recipe(name: str, model) -> Config:
     """How the published models' data was read, for a model that came without its recipe."""
     log.info('nothing says how the data was read: taking the settings of the published models, and %s', name)
     n_steps = (model.block_size + 1) // model.transition_dim
-    return Config(DiscretizedDataset, verbose=False, env=name, N=model.vocab_size, penalty=-100,
-                  sequence_length=n_steps, step=1, discount=0.99, discretizer='QuantileDiscretizer')
+    return Config(
+        DiscretizedDataset,
+        verbose=False,
+        env=name,
+        N=model.vocab_size,
+        penalty=-100,
+        sequence_length=n_steps,
+        step=1,
+        discount=0.99,
+        discretizer='QuantileDiscretizer',
+    )
 
 
 def save_beside(trained: TrainedModel, folder: Path) -> None:
     """Write what was recovered beside the weights, where a folder may be written to."""
     try:
-        for name, write in (('discretizer.npz', trained.discretizer.save),
-                            ('source.json', lambda path: write_json(path, trained.source))):
+        for name, write in (
+            ('discretizer.npz', trained.discretizer.save),
+            ('source.json', lambda path: write_json(path, trained.source)),
+        ):
             if not (folder / name).exists():
                 write(folder / name)
     except (OSError, InputError) as error:

@@ -2,6 +2,7 @@
 
 doodad loads this file by its path and takes these names from it; secrets have no default, and stay where they are.
 """
+
 import os
 import re
 import subprocess
@@ -12,7 +13,7 @@ from trajectory.utils.errors import InputError
 ROOT = Path(__file__).resolve().parents[1]
 
 CODE_DIRS_TO_MOUNT = []
-NON_CODE_DIRS_TO_MOUNT = [{'local_dir': str(ROOT), 'mount_point': '/home/code'}]    # where azure/Dockerfile works
+NON_CODE_DIRS_TO_MOUNT = [{'local_dir': str(ROOT), 'mount_point': '/home/code'}]  # where azure/Dockerfile works
 REMOTE_DIRS_TO_MOUNT = []
 LOCAL_LOG_DIR = '/doodad_tmp'
 
@@ -23,7 +24,7 @@ DEFAULT_AZURE_RESOURCE_GROUP = 'traj'
 DEFAULT_AZURE_VM_NAME = 'traj-vm'
 
 SERVICE_PRINCIPAL = 'az ad sp create-for-rbac --role Contributor --scopes /subscriptions/ID prints it'
-VARIABLES = {   # name here: variable, and where its value is to be had
+VARIABLES = {  # name here: variable, and where its value is to be had
     'AZ_SUB_ID': ('AZURE_SUBSCRIPTION_ID', 'az account show --query id prints it'),
     'AZ_CLIENT_ID': ('AZURE_CLIENT_ID', f'{SERVICE_PRINCIPAL} as appId'),
     'AZ_TENANT_ID': ('AZURE_TENANT_ID', f'{SERVICE_PRINCIPAL} as tenant'),
@@ -39,11 +40,12 @@ def __getattr__(name):
     if name == 'DEFAULT_DOCKER':
         return f'docker.io/{docker_username()}/trajectory:latest'
     if name not in VARIABLES:
-        raise AttributeError(f'azure/config.py has no {name}')
+        raise AttributeError(f'azure/cloud.py has no {name}')
     variable, remedy = VARIABLES[name]
     if not os.environ.get(variable):
-        raise InputError(f'the environment variable {variable} is not set.\n  {remedy}; then: read -rs {variable}; '
-                         f'export {variable}')
+        raise InputError(
+            f'the environment variable {variable} is not set.\n  {remedy}; then: read -rs {variable}; export {variable}'
+        )
     return os.environ[variable]
 
 
@@ -57,16 +59,20 @@ def docker_username() -> str:
         told = ''
     if found := re.search(r'^\s*Username: (\S+)', told, re.MULTILINE):
         return found[1]
-    raise InputError('the environment variable DOCKER_USERNAME is not set, and nobody is logged in to Docker.\n'
-                     '  docker login; or: export DOCKER_USERNAME=NAME')
+    raise InputError(
+        'the environment variable DOCKER_USERNAME is not set, and nobody is logged in to Docker.\n'
+        '  docker login; or: export DOCKER_USERNAME=NAME'
+    )
 
 
 def check():
     """Make sure that all is there, before anything starts."""
     missing = [variable for variable, _ in VARIABLES.values() if not os.environ.get(variable)]
     if len(missing) > 1:
-        raise InputError('these environment variables are not set:\n  ' + '\n  '.join(
-            f'{variable:33}{remedy}' for variable, remedy in VARIABLES.values() if variable in missing))
+        raise InputError(
+            'these environment variables are not set:\n  '
+            + '\n  '.join(f'{variable:33}{remedy}' for variable, remedy in VARIABLES.values() if variable in missing)
+        )
     for name in VARIABLES:
         __getattr__(name)
     docker_username()
