@@ -10,7 +10,6 @@ Finished episodes are skipped: start it again until nothing is left.
 import sys
 from pathlib import Path
 
-
 from scripts import plan
 from trajectory import utils
 from trajectory.sweeps import Parser, Sweep, launch

@@ -10,7 +10,6 @@ What it runs is written in config/table.py.
 import sys
 from pathlib import Path
 
-
 from config import table
 from scripts import plan, train
 from trajectory import sweeps, utils

@@ -10,7 +10,6 @@ Finished runs are skipped, and runs that were cut off go on: start it again unti
 import sys
 from pathlib import Path
 
-
 from scripts import train
 from trajectory import utils
 from trajectory.sweeps import Parser, Sweep, launch

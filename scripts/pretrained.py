@@ -85,7 +85,7 @@ def fetch(logbase, kind, names):
             archive,
             what=f'The archive of published {what}',
             remedy=(
-                f'  Is there a network? If the host is gone, name a copy elsewhere, an address or a file on this machine:\n'
+                '  Is there a network? If the host is gone, name a copy elsewhere, an address or a file here:\n'
                 f'  {variable}=COPY ./pretrained.sh'
             ),
         )

@@ -105,7 +105,7 @@ def test_where_the_settings_leave_the_epochs_open_they_are_worked_out_as_trainin
     ('log', 'words'),
     [
         (
-            '$ python scripts/train.py\ntraining: 1/2\rtrain.py: error: the loss is nan.\n  Lower --learning_rate.\nbye\n',
+            '$ python scripts/train.py\ntrain: 1/2\rtrain.py: error: the loss is nan.\n  Lower --learning_rate.\nbye\n',
             'the loss is nan.\n  Lower --learning_rate.',
         ),
         ('$ python scripts/train.py\nTraceback (most recent call last):\n  File "x.py"\nKeyError: 3\n', 'KeyError: 3'),

@@ -31,9 +31,9 @@ def test_a_look_at_the_model_changes_nothing_and_is_logged(recording, tmp_path):
 
 @pytest.mark.filterwarnings('ignore::DeprecationWarning')
 def test_settings_that_nobody_can_plan_with_are_refused_before_training(
-    recording,
+    recording,  # noqa: F811
     tmp_path,
-    monkeypatch,  # noqa: F811
+    monkeypatch,
     capfd,
 ):
     (tmp_path / 'mine.py').write_text('from config.offline import *\ntiny = {"plan": {"k_act": 0}}\n')

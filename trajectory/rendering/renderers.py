@@ -255,8 +255,12 @@ class Maze2dRenderer(DebugRenderer):
         return np.stack([self._draw([path[: end + 1]], path, dim or self.dim) for end in range(len(path))])
 
     def render_plan(
-        self, savepath: str | Path, sequence: np.ndarray, state: np.ndarray | None = None, fps: int | None = None
-    ):  # noqa: ARG002  a picture has no frames
+        self,
+        savepath: str | Path,
+        sequence: np.ndarray,
+        state: np.ndarray | None = None,
+        fps: int | None = None,  # noqa: ARG002
+    ):
         """The imagined path, beside where its actions lead."""
         observations, actions = self._imagined(sequence)
         start = self.to_states(observations[:1])[0] if state is None else state

@@ -40,9 +40,9 @@ def beam_plan(
     verbose: bool = True,
     *,
     temperature: float = 1.0,
-    previous_actions=None,
+    previous_actions=None,  # noqa: ARG001
     **options,
-) -> Tensor:  # noqa: ARG001
+) -> Tensor:
     """Imagine `n_steps` transitions, keeping the candidates of highest value (Janner et al. 2021, algorithm 1).
 
     The reference's form of `search`: settings one by one, and the dimensions of the model's transitions beside them.
