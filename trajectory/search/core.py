@@ -116,10 +116,7 @@ def search(
             else 'there is no prefix to plan from'
         )
     n_draws = _count_draws(layout, settings)
-    shrink = None
-    if settings.action_noise is not None:
-        edges = torch.as_tensor(action_edges, dtype=model.pos_emb.dtype, device=device)
-        shrink = shrink_towards_mean(edges, settings.action_noise)
+    shrink = _make_shrink(model, settings, action_edges)
 
     def plan_for(members):
         together = torch.stack([prefixes[i] for i in members])
@@ -139,17 +136,7 @@ def search(
                 progress=(Progress if verbose else Silent)(settings.horizon, name='plan'),
             )
 
-        uniforms = torch.stack(
-            [
-                torch.rand(
-                    n_draws,
-                    generator=generators[i],
-                    dtype=torch.double,
-                    device=device if generators[i] is None else generators[i].device,
-                ).to(device)
-                for i in members
-            ]
-        )
+        uniforms = _draw_uniforms([generators[i] for i in members], n_draws, device)
         if graphs is None or draw or not cached:
             return plan(together, uniforms, *goals)
         return graphs((together.shape[1:], settings), plan, together, uniforms, *goals)
@@ -298,6 +285,23 @@ def estimate_plan(model, n_episodes: int, settings: SearchSettings) -> tuple[int
     per_row = 8 * n_layer * width * n_kept + 4 * 8 * width + 8 * dim * (model.vocab_size + 1)
     flops = 2 * n_rows * n_steps * dim * (12 * n_layer * width**2 + (model.vocab_size + 1) * width)
     return n_rows * per_row, flops
+
+
+def _make_shrink(model, settings, action_edges):
+    """What `settings.action_noise` does to drawn actions; None where it is None."""
+    if settings.action_noise is None:
+        return None
+    edges = torch.as_tensor(action_edges, dtype=model.pos_emb.dtype, device=model.pos_emb.device)
+    return shrink_towards_mean(edges, settings.action_noise)
+
+
+def _draw_uniforms(generators, n, device):
+    """[ G x n ]  numbers in [0, 1), a row from each generator, or from the global one where it is None."""
+    rows = []
+    for generator in generators:
+        where = device if generator is None else generator.device
+        rows.append(torch.rand(n, generator=generator, dtype=torch.double, device=where).to(device))
+    return torch.stack(rows)
 
 
 def _count_draws(layout, settings):
