@@ -4,7 +4,7 @@ from setuptools import find_packages, setup
 
 setup(
     name='trajectory',
-    version='0.1.0',
+    version='0.2.0',
     description='The Trajectory Transformer: offline reinforcement learning as one big sequence modeling problem',
     license='MIT',
     python_requires='>=3.10',
