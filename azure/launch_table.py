@@ -1,4 +1,4 @@
-"""Make the paper's table: train 5 models on each of its 12 data sets, and plan 3 episodes with each.
+"""Make the paper's table: train 5 models on each of its 12 datasets, and plan 3 episodes with each.
 
     python azure/launch_table.py --dry_run                          # print the 120 command lines
     python azure/launch_table.py --engine ray --gpus 0.5            # run them; again, until nothing is left
@@ -17,7 +17,7 @@ from trajectory.sweeps import Sweep, launch
 
 
 class Parser(sweeps.Parser):
-    n_models: int = 5  # models for each data set
+    n_models: int = 5  # models for each dataset
     n_episodes: int = 3  # episodes planned with each model
 
 

@@ -26,7 +26,7 @@ OBSERVATION_DIM, ACTION_DIM, EPISODE_STEPS = 17, 6, 1000
 
 
 def record(path, n):
-    """Write a data set as D4RL does, its blocks compressed."""
+    """Write a dataset as D4RL does, its blocks compressed."""
     import h5py
 
     rng = np.random.default_rng(0)

@@ -2,7 +2,7 @@
 
 Settings that every method has are in `trajectory/cli/settings.py`.
 
-Weakest to strongest: the defaults below, the block named after the data set, a command-line flag.
+Weakest to strongest: the defaults below, the block named after the dataset, a command-line flag.
 """
 
 from collections.abc import Callable
@@ -123,7 +123,7 @@ algorithm = 'trajectory_transformer'
 experiments = {'train': Train, 'plan': Plan}
 base = {name: asdict(settings()) for name, settings in experiments.items()}  # the shape older scripts read
 
-# ------------------------------- data sets -------------------------------- #
+# ------------------------------- datasets -------------------------------- #
 
 # The bundled data: a small model learns it in minutes on two cores, and plans many times a second.
 hopper_mixed_ppo = {

@@ -1,6 +1,6 @@
-"""The paper's table as two sweeps: on each of its 12 data sets 5 models, and 3 episodes planned with each.
+"""The paper's table as two sweeps: on each of its 12 datasets 5 models, and 3 episodes planned with each.
 
-The episodes of a data set lie beside each other, as plans/table/…/0 to 14, and each has a seed of its own.
+The episodes of a dataset lie beside each other, as plans/table/…/0 to 14, and each has a seed of its own.
 """
 
 SEED = 42

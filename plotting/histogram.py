@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from trajectory.utils.files import write_atomically
 
 COLOR, MEAN_COLOR, INK, FAINT_INK = '#3a6db5', '#d9822b', '#2b2f36', '#767d88'
-MOST_BARS = 60
+MAX_BARS = 60
 
 
 def draw_returns(returns: np.ndarray, title: str, savepath: str | Path, scores: np.ndarray | None = None) -> None:
@@ -21,7 +21,7 @@ def draw_returns(returns: np.ndarray, title: str, savepath: str | Path, scores: 
     figure = Figure(figsize=(7, 3.8), layout='constrained')
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    axes.hist(returns, bins=min(math.isqrt(len(returns)) + 1, MOST_BARS), color=COLOR, edgecolor='white', linewidth=0.5)
+    axes.hist(returns, bins=min(math.isqrt(len(returns)) + 1, MAX_BARS), color=COLOR, edgecolor='white', linewidth=0.5)
     axes.axvline(returns.mean(), color=MEAN_COLOR, linewidth=1.6)
     axes.annotate(
         f'mean {returns.mean():,.0f}',

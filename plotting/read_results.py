@@ -26,7 +26,7 @@ REQUIRED = ('score', 'return', 'step', 'term', 'gpt_epoch')
 ROOTS = ('plans', 'evaluations')  # folders of results
 PROVENANCE = ('environment', 'physics', 'data_source')  # absent from the reference implementation's files
 D4RL_SOURCE = re.compile(r'd4rl($|[\s:,(])|https?://rail\.eecs\.berkeley\.edu/', re.IGNORECASE)
-EPISODE_STEPS = 1000  # of the paper's data sets, unless the robot falls
+EPISODE_STEPS = 1000  # of the paper's datasets, unless the robot falls
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Experiment:
     """Rollouts that may be averaged: one folder, environment, physics, source of data, and one model and settings."""
 
     dataset: str
-    exp_name: str  # the folder beneath the data set's, `plans/defaults/freq1_H15_beam128`
+    exp_name: str  # the folder beneath the dataset's, `plans/defaults/freq1_H15_beam128`
     environment: str
     physics: str
     data_source: str
@@ -63,7 +63,7 @@ class Experiment:
 def load_result(path: str | Path) -> dict:
     """Read one `rollout.json`, given itself or its folder; what the file does not tell is 'unknown' or None.
 
-    `score` is a fraction (1.0 is D4RL's expert), or None for a data set without reference returns.
+    `score` is a fraction (1.0 is D4RL's expert), or None for a dataset without reference returns.
     """
     path = Path(path)
     path = path / 'rollout.json' if path.is_dir() else path
@@ -116,7 +116,7 @@ def load_results(logbase='logs', dataset: str | None = None, exp_name: str | Non
         raise InputError(
             f'found no plans/**/rollout.json in {folder}'
             f'{"" if folder.is_dir() else ", which is not a folder"}.\n'
-            "  Pass the folder that holds the data sets' folders, or plan first:\n"
+            "  Pass the folder that holds the datasets' folders, or plan first:\n"
             f'  python scripts/plan.py --dataset {dataset or "hopper-medium-v2"}'
         )
     if not found:
@@ -129,7 +129,7 @@ def load_results(logbase='logs', dataset: str | None = None, exp_name: str | Non
 
 
 def group_rollouts(found: list[tuple[str, str, dict]]) -> list[Experiment]:
-    """Put together what may be averaged.    found : data set and experiment as `locate` tells them, and the rollout"""
+    """Put together what may be averaged.    found : dataset and experiment as `locate` tells them, and the rollout"""
     groups = defaultdict(list)
     for place, experiment, rollout in found:
         provenance = (rollout.get(key, UNKNOWN) for key in (*PROVENANCE, 'algorithm', 'identity'))
@@ -138,7 +138,7 @@ def group_rollouts(found: list[tuple[str, str, dict]]) -> list[Experiment]:
 
 
 def locate(path: Path, logbase: Path) -> tuple[str, str]:
-    """The data set and the experiment that a rollout's place tells."""
+    """The dataset and the experiment that a rollout's place tells."""
     parts = path.parent.relative_to(logbase).parts
     depth = next(n for n, part in enumerate(parts) if part in ROOTS)
     dataset = '/'.join(parts[:depth]) or logbase.resolve().name
@@ -189,7 +189,7 @@ def why_not_comparable(experiment: Experiment) -> str | None:
     """What keeps an experiment from standing beside the published scores, if anything does."""
     published = [f'{environment}-{buffer}-v2' for buffer in BUFFERS for environment in ENVIRONMENTS]
     if experiment.dataset not in published:
-        return 'not a data set of the paper'
+        return 'not a dataset of the paper'
     if experiment.physics != 'd4rl':
         return f'physics {experiment.physics}'
     if not D4RL_SOURCE.match(experiment.data_source):
@@ -267,8 +267,8 @@ def warnings_about(experiment: Experiment) -> list[str]:
 def main(argv=None):
     parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
     parser.add_argument('logs', nargs='?', metavar='LOGS', help='the same as --logbase')
-    parser.add_argument('--logbase', default='logs', help="folder that holds the data sets' folders")
-    parser.add_argument('--dataset', help='only this data set')
+    parser.add_argument('--logbase', default='logs', help="folder that holds the datasets' folders")
+    parser.add_argument('--dataset', help='only this dataset')
     parser.add_argument('--exp_name', metavar='GLOB', help="only these experiments, e.g. 'plans/defaults/*'")
     args = parser.parse_args(argv)
     try:

@@ -121,7 +121,7 @@ class Plans:
 
 @dataclass(frozen=True)
 class DataSet:
-    """What the page says of one data set."""
+    """What the page says of one dataset."""
 
     name: str
     anchor: str
@@ -144,7 +144,7 @@ class DataSet:
         return figures.draw_returns(f'{self.anchor}-returns', experiments, source) if experiments else None
 
     def differences(self, run: Run) -> dict[str, str | None]:
-        """The settings of a training run that not all of the data set share."""
+        """The settings of a training run that not all of the dataset share."""
         settled = [settings_of([other]) for other in self.trainings if other.settings]
         return {
             name: value
@@ -157,7 +157,7 @@ class DataSet:
 
 
 def gather(trainings: list[Training], episodes: list[Episode]) -> list[DataSet]:
-    """Sort the runs by data set, and the episodes into experiments."""
+    """Sort the runs by dataset, and the episodes into experiments."""
     planned = [episode for episode in episodes if episode.rollout is not None]
     owners = {id(episode.rollout): episode for episode in planned}
     found = [(episode.dataset, episode.exp_name, episode.rollout) for episode in planned]
@@ -330,7 +330,7 @@ def main(argv=None):
         nargs='?',
         default='logs',
         metavar='LOGS',
-        help="folder that holds the data sets' folders (default: %(default)s)",
+        help="folder that holds the datasets' folders (default: %(default)s)",
     )
     parser.add_argument('--savepath', help='the page to write (default: report.html in LOGS)')
     parser.add_argument('--exp_name', metavar='GLOB', help="of the plans only these, e.g. 'plans/defaults/*'")

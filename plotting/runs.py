@@ -39,7 +39,7 @@ class Run:
     """One folder that a script wrote to."""
 
     dataset: str
-    name: str  # beneath the data set's folder: `gpt/azure`, `plans/defaults/freq1_H15_beam128/0`
+    name: str  # beneath the dataset's folder: `gpt/azure`, `plans/defaults/freq1_H15_beam128/0`
     folder: Path
     settings: dict  # of args.json; empty where there is none
     has_changes: bool  # whether the code differed from its commit
@@ -113,7 +113,7 @@ def find_runs(logbase: str | Path) -> tuple[list[Training], list[Episode]]:
     if not trainings and not episodes:
         raise InputError(
             f'found no run in {logbase}{"" if logbase.is_dir() else ", which is not a folder"}.\n'
-            "  Pass the folder that holds the data sets' folders, or train first:\n"
+            "  Pass the folder that holds the datasets' folders, or train first:\n"
             '  python scripts/train.py --dataset hopper-mixed-ppo'
         )
     return (
@@ -223,7 +223,7 @@ def read_common(folder: Path, logbase: Path, files: set[str]) -> tuple[dict, lis
 
 
 def locate(folder: Path, logbase: Path, named) -> tuple[str, str]:
-    """The data set of a run, and its name.    named : the data set that its settings name, if they do"""
+    """The dataset of a run, and its name.    named : the dataset that its settings name, if they do"""
     parts = folder.relative_to(logbase).parts
     if isinstance(named, str) and parts[: named.count('/') + 1] == tuple(named.split('/')):
         depth = named.count('/') + 1

@@ -1,4 +1,4 @@
-"""Hold the published scores that ours are compared with: D4RL's v2 data sets, 100 × normalised return.
+"""Hold the published scores that ours are compared with: D4RL's v2 datasets, 100 × normalised return.
 
 Sources: TT, its errors and TT (uniform), and the collection of the others: Janner et al. 2021, "Offline
 Reinforcement Learning as One Big Sequence Modeling Problem". Only TT was run on Ant.

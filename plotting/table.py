@@ -2,7 +2,7 @@
 
     python plotting/table.py [--results logs] [--exp_name 'plans/defaults/*'] > table.tex
 
-Our column holds what is comparable: D4RL's data sets, planned in D4RL's physics. What is left out of it is
+Our column holds what is comparable: D4RL's datasets, planned in D4RL's physics. What is left out of it is
 named in comments beneath the table, and so is where each of its numbers comes from.
 """
 

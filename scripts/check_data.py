@@ -28,7 +28,7 @@ from trajectory.utils.errors import InputError
 
 class Parser(utils.Flags):
     file: str  # the HDF5 file to look at
-    dataset: str | None = None  # data set that the file is taken for, where it does not say so itself
+    dataset: str | None = None  # dataset that the file is taken for, where it does not say so itself
     output: str | None = None  # picture of the returns to write; FILE_returns.png, beside the file, unless given
     rows: int = 10  # rows to list of each violation
 

@@ -10,7 +10,7 @@ The source is a folder of any format, or a model on the Hugging Face Hub; the ta
     huggingface    what TrajectoryTransformerModel.from_pretrained of `transformers` reads
     reference      what the original code reads: pickled recipes and state_<n>.pt
 
-The bins go with the model, where the source has them or its data set is on this machine.
+The bins go with the model, where the source has them or its dataset is on this machine.
 """
 
 import logging
@@ -30,7 +30,7 @@ class Parser(utils.Flags):
     target: str  # folder to write; it must not exist yet
     format: Literal['pretrained', 'huggingface', 'reference'] = 'pretrained'  # what to write
     epoch: int | Literal['latest'] = 'latest'  # which of the source's weights to take
-    dataset: str | None = None  # data set that the model learned from, where the source does not say
+    dataset: str | None = None  # dataset that the model learned from, where the source does not say
     dataset_path: str | None = None  # its HDF5 file, where it is not the one that the name stands for
 
 

@@ -1,9 +1,11 @@
 """Evaluate the policy of any method, acting in the environment it was trained for.
 
 python scripts/evaluate.py --config config.behavior_cloning --dataset hopper-medium-v2 --n_episodes 20
+python scripts/evaluate.py --config config.decision --dataset hopper-medium-v2 --target_return 3600 1800
 """
 
 import logging
+from pathlib import Path
 
 import numpy as np
 
@@ -24,6 +26,17 @@ def main(args):
     prepare_process(args, device)
     run, epoch = loaded_run(args)
     algorithm = find_algorithm(args.algorithm).load(run, epoch, device)
+    name = args.exp_name
+    for changes in algorithm.variants(args) or [{}]:
+        for setting, value in changes.items():
+            setattr(args, setting, value)
+        args.exp_name = '/'.join([name, *(f'{setting}{_word(value)}' for setting, value in changes.items())])
+        args.generate_exp_name()
+        evaluate(args, algorithm, run)
+
+
+def evaluate(args, algorithm, run):
+    """Act to the end of each episode, and print the mean return."""
     agent = algorithm.agent(args)
     spec = algorithm.spec(args.dataset, args.backend)
     log.info(
@@ -38,8 +51,12 @@ def main(args):
         renderers = make_renderers(args, recording)
         recording.run('acting')
         for episode, renderer, folder in zip(recording.episodes, renderers, recording.folders, strict=True):
-            renderer.render_rollout(folder / 'rollout.mp4', np.array(episode.states))
+            renderer.render_rollout(Path(folder, 'rollout.mp4'), np.array(episode.states))
     print(recording.report(algorithm.mean_return))
+
+
+def _word(value) -> str:
+    return '-'.join(f'{one:g}' if isinstance(one, float) else str(one) for one in value)
 
 
 if __name__ == '__main__':

@@ -1,6 +1,6 @@
 """Fetch the published models and the plans that were made with them.
 
-    ./pretrained.sh                      all 16 data sets
+    ./pretrained.sh                      all 16 datasets
     ./pretrained.sh hopper-medium-v2     one, or several
     ./pretrained.sh --list               what there is, and what is here
 
@@ -29,15 +29,15 @@ DATASETS = [
     for robot in ROBOTS
     for quality in ('expert', 'medium-expert', 'medium', 'medium-replay')
 ]
-KINDS = {  # folder under a data set's: what it holds, where it is published, how the archive is called here
+KINDS = {  # folder under a dataset's: what it holds, where it is published, how the archive is called here
     'gpt': ('models', 'https://www.dropbox.com/sh/r09lkdoj66kx43w/AACbXjMhcI6YNsn1qU4LParja?dl=1', 'models.zip'),
     'plans': ('plans', 'https://www.dropbox.com/s/5sn79ep79yo22kv/pretrained-plans.tar?dl=1', 'plans.tar'),
 }
 
 
 class Parser(utils.Flags):
-    names: list[str] = []  # data sets to fetch for; all, if none is named
-    list: bool = False  # list the data sets, and what of them is here
+    names: list[str] = []  # datasets to fetch for; all, if none is named
+    list: bool = False  # list the datasets, and what of them is here
     logbase: str = 'logs/'  # folder that holds all runs
 
     def configure(self):
@@ -67,12 +67,12 @@ def main(args):
 
 
 def place(logbase, name, kind) -> Path:
-    """Where a data set's model (`gpt`) or plans (`plans`) belong."""
+    """Where a dataset's model (`gpt`) or plans (`plans`) belong."""
     return Path(logbase, name, kind, 'pretrained')
 
 
 def fetch(logbase, kind, names):
-    """Get the archive of models or of plans, and put these data sets' share of it in place."""
+    """Get the archive of models or of plans, and put these datasets' share of it in place."""
     what, url, file = KINDS[kind]
     variable = f'PRETRAINED_{what.upper()}'
     url = os.environ.get(variable) or url
@@ -104,7 +104,7 @@ def fetch(logbase, kind, names):
     if all(place(logbase, name, kind).is_dir() for name in DATASETS):
         shutil.rmtree(store)
     else:
-        log.info('%s stays for the other data sets; delete it to have its room back', archive)
+        log.info('%s stays for the other datasets; delete it to have its room back', archive)
 
 
 def find_place(member: PurePosixPath, kind, names) -> PurePosixPath | None:

@@ -20,7 +20,7 @@ from trajectory.cli import setup
 from trajectory.cli.setup import reader
 from trajectory.utils import InputError, set_seed, watch
 
-BLOCKLESS = 'hopper-expert-v2'  # a data set that changes nothing
+BLOCKLESS = 'hopper-expert-v2'  # a dataset that changes nothing
 
 
 class Parser(utils.Parser):
@@ -176,7 +176,7 @@ def test_help_shows_every_setting_with_its_meaning_and_its_default_for_this_data
     shown = ' '.join(capsys.readouterr().out.split())
     for name in offline.base['plan']:
         assert f'--{name} ' in shown
-    assert '--horizon int transitions imagined per plan (default: 5, for this data set)' in shown
+    assert '--horizon int transitions imagined per plan (default: 5, for this dataset)' in shown
     assert '--n_expand int continuations drawn for each candidate (default: 2)' in shown
     assert 'unless given (default: built from other settings)' in shown
 
@@ -387,7 +387,7 @@ from trajectory import utils
 from trajectory.cli import setup
 
 class Parser(utils.Parser):
-    dataset: str = 'hopper-expert-v2'       # data set to plan for
+    dataset: str = 'hopper-expert-v2'       # dataset to plan for
     config: str = 'config.offline'
 
 def main(args):

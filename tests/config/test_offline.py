@@ -1,4 +1,4 @@
-"""The defaults and what the data sets change are what the published results were made with."""
+"""The defaults and what the datasets change are what the published results were made with."""
 
 from typing import Annotated, get_args, get_origin, get_type_hints
 

@@ -1,4 +1,4 @@
-"""Minari's data sets, created through Minari itself: what was recorded is learned from, and planned in where it was."""
+"""Minari's datasets, created through Minari itself: what was recorded is learned from, and planned in where it was."""
 
 import json
 import sys
@@ -24,7 +24,7 @@ NAME = 'minari:test/hopper/random-v0'
 
 @pytest.fixture
 def root(tmp_path, monkeypatch):
-    """Where Minari keeps its data sets; what is not there cannot be had."""
+    """Where Minari keeps its datasets; what is not there cannot be had."""
     monkeypatch.setenv('MINARI_DATASETS_PATH', str(tmp_path / 'minari'))
     monkeypatch.setattr('huggingface_hub.constants.HF_HUB_OFFLINE', True)
     return tmp_path / 'minari'
@@ -62,7 +62,7 @@ def record(env, lengths=(20, 20, 20, 8)):
 
 
 def create(env, name=NAME, episodes=None, with_env=True, **metadata):
-    """A data set of this environment, which Minari writes.    returns : its episodes"""
+    """A dataset of this environment, which Minari writes.    returns : its episodes"""
     episodes = record(env) if episodes is None else episodes
     if not with_env:
         metadata.update(observation_space=env.observation_space, action_space=env.action_space)
@@ -222,7 +222,7 @@ def test_settings_that_are_not_the_environments_are_refused(root, settings, mess
 
 
 def change_spec(root, **changes):
-    """Let the data set say something else of its environment."""
+    """Let the dataset say something else of its environment."""
     path = root / 'test/hopper/random-v0/data/metadata.json'
     metadata = json.loads(path.read_text())
     spec = {**json.loads(metadata['env_spec']), **changes}

@@ -1,4 +1,4 @@
-"""Windows of tokens against the reference's, and what the data set refuses."""
+"""Windows of tokens against the reference's, and what the dataset refuses."""
 
 from types import SimpleNamespace
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from trajectory.models.attention import Dropout, attend, make_plan, random_marks
+from trajectory.models.attention import Dropout, attend, dropout_mask, make_attention_blocks
 
 
 def visible_tokens(n_tokens, dim, n_goal=0):
@@ -25,10 +25,10 @@ def plainly(qkv, visible, marks=None, share_kept=1.0):
 def drawn_marks(visible, rows_per_block, n_rows, p):
     """What `attend` drops, drawn again in its order and put in the textbook's places."""
     marks = torch.ones(n_rows, *visible.shape)
-    plan = make_plan(visible, rows_per_block)
+    plan = make_attention_blocks(visible, rows_per_block)
     for block in plan.blocks:
         size = block.rows.stop - block.rows.start
-        drawn, share_kept = random_marks(torch.empty(n_rows, size, block.n_keys), p)
+        drawn, share_kept = dropout_mask(torch.empty(n_rows, size, block.n_keys), p)
         marks[:, block.rows, plan.keys[: block.n_keys]] = (drawn > 0).float()
     return marks, share_kept
 
@@ -47,7 +47,7 @@ def test_blocks_give_what_the_textbook_gives(n_goal, n_tokens, rows_per_block, p
         marks, share_kept = drawn_marks(visible, rows_per_block, 6, p)
         marks = marks.unflatten(0, (3, 2))
     torch.manual_seed(1)
-    found = attend(qkv, make_plan(visible, rows_per_block), p)
+    found = attend(qkv, make_attention_blocks(visible, rows_per_block), p)
     expected = plainly(qkv, visible, marks, share_kept)
     torch.testing.assert_close(found, expected)
     torch.testing.assert_close(*(torch.autograd.grad(out, qkv, upstream)[0] for out in (found, expected)))
@@ -74,6 +74,6 @@ def test_nothing_is_dropped_outside_of_training():
 
 
 def test_keys_that_nobody_sees_do_not_exist():
-    plan = make_plan(visible_tokens(29, 6), rows_per_block=12)
+    plan = make_attention_blocks(visible_tokens(29, 6), rows_per_block=12)
     assert plan.keys.tolist() == [t for t in range(29) if t % 6 != 5]
     assert [block.n_keys for block in plan.blocks] == [10, 20, 25]

@@ -143,7 +143,7 @@ def test_value_columns_are_not_kept():
     tokens, _ = rows_of(1, 2, DIM)
     _, cache = Decoder(model).prefill(tokens[:1, :DIM], tokens[:, DIM : 2 * DIM])
     assert cache.n_read == 2 * DIM
-    shared, own = cache.levels
+    shared, own = cache.segments
     assert shared.filled(0).shape == (2, 2, 1, DIM - 1, 4)
     assert own.filled(0).shape == (2, 2, 2, DIM - 1, 4)
 
@@ -157,7 +157,7 @@ def test_rows_repeat_without_a_copy_and_go_their_own_ways(kind):
     decoder = Decoder(model, goal if model.n_goal else None)
     _, cache = decoder.prefill(tokens[::n_rows, :5], tokens[:, 5:n_prefill])
     repeated = cache.repeat(3)
-    assert all(new is old for new, old in zip(repeated.levels, cache.levels, strict=True))
+    assert all(new is old for new, old in zip(repeated.segments, cache.segments, strict=True))
 
     order = torch.tensor([0, 1, 0, 1, 0, 1, 2, 3, 2, 3, 2, 3])  # a whole group each time
     continued = torch.cat([tokens[order, :n_prefill], rows_of(2, 6, 0)[0][:, n_prefill:]], dim=1)

@@ -7,7 +7,7 @@ from torch.autograd.graph import saved_tensors_hooks
 from tests.models.test_decoding import BLOCK, DIM, OBSERVATION_DIM, N, wild
 from trajectory.models import GPT, ConditionalGPT
 from trajectory.models.decoding import Decoder
-from trajectory.models.reading import Reading
+from trajectory.models.reading import ModelOutput
 
 VALUE = DIM - 1
 KINDS = pytest.mark.parametrize('kind', [GPT, ConditionalGPT])
@@ -50,7 +50,7 @@ def test_only_what_was_asked_for_is_returned():
     model, tokens, _, targets = make(GPT)
     assert len(model(tokens, targets, gradient_checkpointing=True)) == 2
     out = model(tokens, use_cache=True)
-    assert isinstance(out, Reading)
+    assert isinstance(out, ModelOutput)
     assert out.loss is out.hidden_states is out.attentions is None
     with pytest.raises(TypeError, match='output_attention'):
         model(tokens, output_attention=True)

@@ -162,7 +162,7 @@ def test_d4rl_data_in_d4rl_physics_is_comparable(tmp_path, write_rollout, source
         (dict(data_source='data/mine.hdf5'), 'data source data/mine.hdf5'),
         (dict(data_source='d4rl-like.hdf5'), 'data source d4rl-like.hdf5'),
         (dict(score=None), 'no score'),
-        (dict(dataset='hopper-mine'), 'not a data set of the paper'),
+        (dict(dataset='hopper-mine'), 'not a dataset of the paper'),
         (dict(reference=True), 'physics unknown'),
     ],
 )

@@ -61,7 +61,7 @@ def film(path, seconds=1, size=32):
 
 @pytest.fixture(scope='module')
 def original(tmp_path_factory, write_training, write_rollout):
-    """Logs of two data sets, one of the paper; whole runs, failed ones, hostile names, and films."""
+    """Logs of two datasets, one of the paper; whole runs, failed ones, hostile names, and films."""
     logs = tmp_path_factory.mktemp('original') / 'logs'
     for seed in range(3):
         write_training(logs / f'hopper-medium-v2/gpt/{seed}', seed=seed, log_freq=seed)
@@ -125,7 +125,7 @@ def test_each_run_tells_its_settings_and_its_commit(page):
 def test_the_papers_table_has_a_column_of_ours_where_we_may_compare(page):
     assert 'TT (rerun) is ours' in page.text
     assert '61.1 ± 3.6 60.0 ± 5.8' in page.text
-    assert 'mine plans/x" onload="alert(3): not a data set of the paper' in page.text
+    assert 'mine plans/x" onload="alert(3): not a dataset of the paper' in page.text
     assert r'\begin{tabular}{llrrrrrrr}' in page.text
 
 

@@ -268,7 +268,7 @@ CASES = {
         'run',
         'data_config.json',
         lambda path, mark: settings(savepath=str(mark))(path, mark),
-        "has the setting 'savepath', which no data set is made with",
+        "has the setting 'savepath', which no dataset is made with",
     ),
     'text for a number': ('run', 'model_config.json', settings(n_layer='2'), "n_layer is '2', expected a whole number"),
     'a million layers': ('run', 'model_config.json', settings(n_layer=10**6), 'n_layer is'),

@@ -6,8 +6,6 @@ import torch
 
 from tests.support import golden, make_gpt, state_of
 from trajectory.search.sampling import (
-    choose,
-    draws_from,
     filter_cdf,
     filtered,
     forward,
@@ -15,6 +13,8 @@ from trajectory.search.sampling import (
     inverse_cdf,
     sample,
     sample_n,
+    sample_token,
+    sampler_from_generators,
     sort_2d,
     top_k_logits,
 )
@@ -154,9 +154,9 @@ def test_distributions_need_not_sum_to_one():
 
 def test_each_generator_draws_as_it_would_alone():
     probs = random_logits(6).softmax(dim=-1)
-    together = draws_from([torch.Generator().manual_seed(seed) for seed in (1, 2, 3)])(probs)
+    together = sampler_from_generators([torch.Generator().manual_seed(seed) for seed in (1, 2, 3)])(probs)
     alone = [
-        draws_from([torch.Generator().manual_seed(seed)])(part)
+        sampler_from_generators([torch.Generator().manual_seed(seed)])(part)
         for seed, part in zip((1, 2, 3), probs.split(2), strict=True)
     ]
     assert torch.equal(together, torch.cat(alone))
@@ -168,7 +168,7 @@ def test_one_likeliest_token_needs_no_draw():
     def draw(_):
         raise AssertionError('drew')
 
-    tokens, probs = choose(logits, draw, temperature=2.0, topk=1, cdf=0.9)
+    tokens, probs = sample_token(logits, draw, temperature=2.0, topk=1, cdf=0.9)
     assert torch.equal(tokens[:, 0], logits.argmax(dim=1))
     torch.testing.assert_close(probs, (logits / 2).softmax(dim=-1))
 
@@ -186,8 +186,8 @@ def test_draws_come_as_often_as_they_are_likely(model, how):
     torch.testing.assert_close(probs, (logits / how.get('temperature', 1)).softmax(dim=-1))
 
     expected = get_logp(model, x, **how).exp()[0]
-    draw = draws_from([torch.Generator().manual_seed(0)])
-    drawn = choose(logits.repeat(n_draws, 1), draw, **how)[0]
+    draw = sampler_from_generators([torch.Generator().manual_seed(0)])
+    drawn = sample_token(logits.repeat(n_draws, 1), draw, **how)[0]
     frequencies = torch.bincount(drawn[:, 0], minlength=len(expected)) / n_draws
     torch.testing.assert_close(frequencies, expected, rtol=0, atol=4 * 0.5 * n_draws**-0.5)
     assert (frequencies[expected == 0] == 0).all()

@@ -122,9 +122,9 @@ def test_two_members_of_one_name_are_refused(tmp_path, kind):
 
 def test_more_than_is_sensible_is_refused_before_it_is_written(tmp_path, monkeypatch):
     path = zip_of(tmp_path / 'x.zip', GOOD)
-    monkeypatch.setattr(archives, 'LARGEST_ARCHIVE', 3002)
+    monkeypatch.setattr(archives, 'MAX_ARCHIVE', 3002)
     refused(path, tmp_path, 'would unpack to 3,003 bytes')
-    monkeypatch.setattr(archives, 'MOST_MEMBERS', 1)
+    monkeypatch.setattr(archives, 'MAX_MEMBERS', 1)
     refused(path, tmp_path, 'more than 1 members')
     refused(tar_of(tmp_path / 'x.tar', GOOD), tmp_path, 'more than 1 members')
 

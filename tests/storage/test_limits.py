@@ -1,4 +1,4 @@
-"""What a file may say of a model and of a data set, and what it may not."""
+"""What a file may say of a model and of a dataset, and what it may not."""
 
 import pytest
 
@@ -63,7 +63,7 @@ def test_missing_settings_are_named(check, good, table):
 
 
 def test_a_setting_that_no_data_set_is_made_with_is_named():
-    with pytest.raises(InputError, match=r"x.json has the setting 'savepath', which no data set is made with"):
+    with pytest.raises(InputError, match=r"x.json has the setting 'savepath', which no dataset is made with"):
         check_data_settings({**GOOD, 'savepath': 'x'}, 'x.json')
 
 

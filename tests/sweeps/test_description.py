@@ -35,7 +35,7 @@ def test_every_combination_is_a_command_line():
         f'python scripts/train.py --dataset hopper-medium-v2 --seed 2 --exp_name gpt/b {rest}',
     ]
     assert [str(variant.folder) for variant in variants[:2]] == ['logs/ant-medium-v2/gpt/a', 'logs/ant-medium-v2/gpt/b']
-    assert [variants[k].settings['batch_size'] for k in (0, 2)] == [128, 256], "the data set's block counts too"
+    assert [variants[k].settings['batch_size'] for k in (0, 2)] == [128, 256], "the dataset's block counts too"
 
 
 def test_a_default_gives_way_and_braces_are_filled_in():

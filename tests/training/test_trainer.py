@@ -13,7 +13,7 @@ from trajectory.utils.errors import InputError
 
 
 class OneBatch:
-    """A data set whose windows are one stored batch."""
+    """A dataset whose windows are one stored batch."""
 
     def __init__(self, arrays):
         self.batch = tuple(torch.tensor(arrays[name]) for name in ('X', 'Y', 'mask'))

@@ -80,6 +80,10 @@ class Algorithm(ABC):
     def spec(self, name: str | None = None, backend: str = 'mujoco') -> EnvironmentSpec:
         """Where the agent acts; known once there is an agent.    name : of the dataset it is asked for"""
 
+    def variants(self, settings) -> list[dict]:
+        """Changes of the acting settings to evaluate one after the other; none where they are evaluated as they are."""
+        return []
+
     def fingerprint(self) -> str:
         """Checksum of the data, which a resumed run must find unchanged."""
         return ''

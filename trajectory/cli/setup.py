@@ -1,6 +1,6 @@
 """Start a script: read its settings, name its folder, and tell the user in one line what is wrong with them.
 
-Weakest to strongest, a setting is the default in the config module, the data set's block there, a flag.
+Weakest to strongest, a setting is the default in the config module, the dataset's block there, a flag.
 """
 
 import argparse
@@ -102,7 +102,7 @@ class Parser(Flags):
     """Has one typed flag, and after parsing one attribute, per setting of an experiment.
 
     class Parser(utils.Parser):
-        dataset: str = 'halfcheetah-medium-expert-v2'   # data set to train on
+        dataset: str = 'halfcheetah-medium-expert-v2'   # dataset to train on
         config: str = 'config.offline'                  # module with the settings
 
     A config module has `experiments`, dataclasses of settings by name; `algorithm`, the method (the Trajectory
@@ -110,7 +110,7 @@ class Parser(Flags):
     `Parser().parse_args('plan')` reads them and writes nothing; `prepare_folder` makes the run's folder.
     """
 
-    dataset: str  # name of the data set
+    dataset: str  # name of the dataset
     config: str = 'config.offline'  # module that holds the settings
 
     def parse_args(self, experiment=None, argv=None):  # Tap's own takes the arguments first
@@ -173,7 +173,7 @@ class Parser(Flags):
         return experiments[self.experiment], block.get(self.experiment, {})
 
     def add_extras(self, settings, changes):
-        """Add one flag per setting, with the data set's value, where there is one, for its default."""
+        """Add one flag per setting, with the dataset's value, where there is one, for its default."""
         hints = get_type_hints(settings, include_extras=True)
         defaults = {**vars(settings()), **changes}
         for name, hint in hints.items():
@@ -181,13 +181,14 @@ class Parser(Flags):
                 raise InputError(f'{name!r} cannot be a setting: the parser has an attribute of that name.')
             type_, meaning = get_args(hint) if get_origin(hint) is Annotated else (hint, '')
             default = 'built from other settings' if callable(defaults[name]) else defaults[name]
-            origin = ', for this data set' if name in changes else ''
+            origin = ', for this dataset' if name in changes else ''
             argparse.ArgumentParser.add_argument(  # Tap's takes no flags once it is made
                 self,
                 f'--{name}',
                 type=reader(type_),
                 default=defaults[name],
                 metavar='|'.join(_words(type_)),
+                **({'nargs': '+', 'action': _StoreList} if _is_list(type_) else {}),
                 help=f'{meaning} (default: {default}{origin})'.replace('%', '%%'),
             )
 
@@ -328,7 +329,7 @@ def _type_of(value):
 
 
 def check_block(block, experiments, name):
-    """Make sure that a data set's block changes only settings that exist."""
+    """Make sure that a dataset's block changes only settings that exist."""
     for experiment, changes in block.items():
         known = get_type_hints(experiments[experiment]) if experiment in experiments else experiments
         for key in changes if experiment in experiments else [experiment]:
@@ -362,9 +363,25 @@ def reader(type_) -> Callable:
     return read
 
 
+class _StoreList(argparse.Action):
+    """Keeps the values of a flag that takes several; None alone is None."""
+
+    def __call__(self, parser, namespace, values, option_string=None):  # noqa: ARG002
+        setattr(namespace, self.dest, None if values == [None] else values)
+
+
+def _alternatives(type_) -> tuple:
+    return get_args(type_) if get_origin(type_) in (Union, types.UnionType) else (type_,)
+
+
+def _is_list(type_) -> bool:
+    return any(get_origin(option) is list for option in _alternatives(type_))
+
+
 def _options(type_) -> list:
     """List what a type admits: None and fixed words first, then numbers, any text last."""
-    options = get_args(type_) if get_origin(type_) in (Union, types.UnionType) else (type_,)
+    options = _alternatives(type_)
+    options = [get_args(option)[0] if get_origin(option) is list else option for option in options]
     order = [type(None), Literal, bool, int, float, str]
     readable = [option for option in options if option is not Callable]
     return sorted(readable, key=lambda option: order.index(get_origin(option) or option))

@@ -14,7 +14,7 @@ from trajectory.utils.errors import InputError
 from trajectory.utils.files import write_atomically
 from trajectory.utils.layout import REWARD_DIM, VALUE_DIM
 
-LARGEST_FILE = 2**28  # bytes of edges that are read
+MAX_FILE = 2**28  # bytes of edges that are read
 
 
 def largest_nonzero_index(x: np.ndarray, dim: int) -> np.ndarray:
@@ -37,7 +37,7 @@ class QuantileDiscretizer:
         if N < 1:
             raise InputError(f'a column needs at least 1 bin, got N = {N}.\n  Pass --N 100, say.')
         if len(data) == 0:
-            raise InputError('there are no values to make bins of; the data set holds no steps.')
+            raise InputError('there are no values to make bins of; the dataset holds no steps.')
         self.N = N
         self.thresholds = self.find_edges(np.asarray(data, dtype=np.float64))  # [ N + 1 x D ]
         self._on_device = {}
@@ -184,7 +184,7 @@ def load_discretizer(path) -> QuantileDiscretizer:
     """The discretizer that `save` wrote."""
     try:
         with zipfile.ZipFile(path) as archive:
-            if archive.getinfo('thresholds.npy').file_size > LARGEST_FILE:
+            if archive.getinfo('thresholds.npy').file_size > MAX_FILE:
                 raise ValueError('it is larger than any edges are')
         with np.load(path, allow_pickle=False) as archive:
             thresholds = archive['thresholds']

@@ -26,16 +26,21 @@ class Episodes:
         self.returns = np.add.reduceat(rewards.astype(np.float64), self.starts)
 
     @classmethod
-    def read(cls, source: DataSource) -> 'Episodes':
-        """All episodes of a dataset; the last may be one that the end of the data cut off."""
+    def read(cls, source: DataSource, *, keep_unfinished: bool = True) -> 'Episodes':
+        """All episodes of a dataset.    keep_unfinished : also a last one that the end of the data cut off"""
         columns = source.get_dataset()
         preprocess_fn = get_preprocess_fn(source.id)
         observations = preprocess_fn(columns['observations'])
         if not len(observations):
             raise InputError(f'{source.name} holds no steps.\n  Record some: python scripts/collect.py --help')
         check_widths(source, preprocess_fn, TransitionLayout(observations.shape[1], columns['actions'].shape[1]))
-        lengths = find_path_lengths(columns['terminals'] | columns['timeouts'])
-        return cls(observations, columns['actions'], columns['rewards'], columns['terminals'], lengths)
+        ends = columns['terminals'] | columns['timeouts']
+        episodes = cls(
+            observations, columns['actions'], columns['rewards'], columns['terminals'], find_path_lengths(ends)
+        )
+        if keep_unfinished or ends[-1] or len(episodes) == 1:
+            return episodes
+        return episodes.take(np.arange(len(episodes) - 1))
 
     def __len__(self) -> int:
         return len(self.lengths)

@@ -21,8 +21,8 @@ from trajectory.utils.files import write_atomically
 COLUMNS = {'observations': 2, 'actions': 2, 'rewards': 1, 'terminals': 1, 'timeouts': 1}  # name: dimensions
 FLAGS = ('terminals', 'timeouts')
 BLOCK = 10_000  # rows that are read at a time, where none is kept
-LARGEST_UNSTORED = 2**30  # bytes that a column may have whatever the file's size
-LARGEST_RATIO = 1032  # of a column to its file, beyond that: no gzip is denser
+MAX_UNSTORED = 2**30  # bytes that a column may have whatever the file's size
+MAX_RATIO = 1032  # of a column to its file, beyond that: no gzip is denser
 
 _LAYOUT = f"D4RL's layout needs {', '.join(COLUMNS)}: see the top of trajectory/datasets/hdf5.py."
 _EPISODES = 'Leave those episodes out, or repair the file.'
@@ -185,7 +185,7 @@ def _read_column(file, name, rank):
 
 
 def _claims_too_much(column):
-    return column.nbytes > max(LARGEST_UNSTORED, LARGEST_RATIO * column.file.id.get_filesize())
+    return column.nbytes > max(MAX_UNSTORED, MAX_RATIO * column.file.id.get_filesize())
 
 
 def _find_bad_rows(name, column):

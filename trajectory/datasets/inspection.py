@@ -14,7 +14,7 @@ from trajectory.utils.errors import InputError
 from trajectory.utils.layout import TransitionLayout
 
 LONGEST = 1000  # steps of an episode that scripts/train.py admits without being told
-NO_ENVIRONMENT = 'Correct metadata/env and metadata/physics, or name the data set: --dataset hopper-medium-v2.'
+NO_ENVIRONMENT = 'Correct metadata/env and metadata/physics, or name the dataset: --dataset hopper-medium-v2.'
 TOLERANCE = 1e-3  # by which a recorded action may pass its bounds
 
 
@@ -69,7 +69,7 @@ def _describe_limit(fell, clock, lengths, limit):
 def inspect_file(path: str | Path, name: str | None = None) -> Inspection:
     """Read a file, and find everything that is wrong with it.
 
-    name : of the data set that the file is taken for; by default the one of D4RL's whose file is called so
+    name : of the dataset that the file is taken for; by default the one of D4RL's whose file is called so
     """
     path = Path(path)
     columns, violations = survey(path)

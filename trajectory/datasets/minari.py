@@ -1,4 +1,4 @@
-"""Learn from Minari's data sets: `minari:<id>` names one, and its own environment is the one that plans act in.
+"""Learn from Minari's datasets: `minari:<id>` names one, and its own environment is the one that plans act in.
 
 Observations and actions must be rows of numbers (`Box`); dictionaries of them, as mazes and kitchens have, are refused.
 """
@@ -92,7 +92,7 @@ def _lay_end_to_end(episodes):
 
 
 def _open(name):
-    """The data set, fetched if it is not on this machine."""
+    """The dataset, fetched if it is not on this machine."""
     try:
         import minari
         from minari.dataset.minari_dataset import parse_dataset_id
@@ -150,6 +150,6 @@ def _describe(space):
 
 
 def _read_references(dataset):
-    """The returns that the data set scores 0 and 1, where it has both."""
+    """The returns that the dataset scores 0 and 1, where it has both."""
     low, high = (dataset.storage.metadata.get(f'ref_{end}_score') for end in ('min', 'max'))
     return None if low is None or high is None or not float(low) < float(high) else (float(low), float(high))

@@ -40,7 +40,7 @@ def vmap(fn: Callable) -> Callable:
 
 
 def preprocess_dataset(preprocess_fn: Callable) -> Callable:
-    """The function of a whole data set that applies `preprocess_fn` to its observations, and leaves the one given."""
+    """The function of a whole dataset that applies `preprocess_fn` to its observations, and leaves the one given."""
 
     def preprocessed(dataset):
         changed = {key: preprocess_fn(dataset[key]) for key in ('observations', 'next_observations') if key in dataset}

@@ -298,7 +298,7 @@ class DiscretizedDataset(SequenceDataset):
     def gather(self, indices: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """A batch of windows: tokens, the tokens one further on, and which count in the loss.
 
-        indices : [ B ], on the data set's device
+        indices : [ B ], on the dataset's device
         returns : X, Y [ B x T ] int64, mask [ B x T ] bool, with T = sequence_length / step · D − 1
         """
         rows, inside = self._rows(indices)

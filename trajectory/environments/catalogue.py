@@ -1,4 +1,4 @@
-"""Know D4RL's data sets: their files, and the two returns that turn a return into a score."""
+"""Know D4RL's datasets: their files, and the two returns that turn a return into a score."""
 
 import csv
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ WIDTHS = {  # of observations, less the columns that are always left out, and of
     'kitchen': (30, 9),
 }
 TASKS = ('maze2d', 'antmaze', 'kitchen')  # whose environments gymnasium-robotics has
-VERSION = 'v2'  # of the data sets whose reference returns score a robot
+VERSION = 'v2'  # of the datasets whose reference returns score a robot
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Record:
 
 @cache
 def d4rl_catalogue() -> dict[str, Record]:
-    """D4RL's data sets by name (source: D4RL's own catalogue, and TensorFlow Datasets' checksum lists)."""
+    """D4RL's datasets by name (source: D4RL's own catalogue, and TensorFlow Datasets' checksum lists)."""
     table = Path(__file__).with_name('d4rl_catalogue.tsv')
     with table.open() as rows:
         return {
@@ -71,7 +71,7 @@ def is_task(name: str) -> bool:
 
 
 def reference_returns(name: str) -> tuple[float | None, float | None]:
-    """The returns that D4RL scores 0 and 1, of a data set's name or an environment's id."""
+    """The returns that D4RL scores 0 and 1, of a dataset's name or an environment's id."""
     robot = robot_of(name)
     record = d4rl_catalogue().get(f'{robot}-medium-{VERSION}' if robot else name)
     return (record.ref_min, record.ref_max) if record else (None, None)

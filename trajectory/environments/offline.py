@@ -14,11 +14,11 @@ D4RL_ANT_DIM = 111  # 27 real columns, and 84 contact forces that MuJoCo 2.1.0 a
 class OfflineEnvironment(gymnasium.Wrapper):
     """A Gymnasium environment that knows its data: D4RL's attributes on the five-part `step`.
 
-    name       : the data set it belongs to, or its own id
+    name       : the dataset it belongs to, or its own id
     physics    : `d4rl` (MuJoCo 2.1.0's, as D4RL's data and scores), or `stock` (as installed)
     id         : the Gymnasium id behind it
     settings   : what it was made with, where that is not its own
-    references : the returns that score 0 and 1, where the data set has its own
+    references : the returns that score 0 and 1, where the dataset has its own
 
     `data_source` says in words where its recorded data comes from. Of mazes alone: `goal` is where to go, [ x, y ];
     `walls`, [ walls x 2 ], where the walls' centres are, and `wall_side` how wide they are.
@@ -75,7 +75,7 @@ class OfflineEnvironment(gymnasium.Wrapper):
     def get_normalized_score(self, episode_return: float) -> float | None:
         """0 is D4RL's random policy, 1 its expert; None where there are no reference returns.
 
-        A data set with reference returns of its own is scored by those.
+        A dataset with reference returns of its own is scored by those.
         """
         low, high = self.references or reference_returns(self.name)
         if low is None:

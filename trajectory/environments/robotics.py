@@ -78,7 +78,7 @@ KITCHEN_TASKS = {
 
 
 def make_task(name: str, data: str) -> OfflineEnvironment:
-    """One of D4RL's mazes or kitchens.    name : as D4RL's catalogue has it    data : the data set's name"""
+    """One of D4RL's mazes or kitchens.    name : as D4RL's catalogue has it    data : the dataset's name"""
     try:
         with contextlib.redirect_stderr(io.StringIO()):  # it brings news
             import gymnasium_robotics

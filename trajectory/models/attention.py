@@ -32,14 +32,14 @@ class Block:
 
 
 @dataclass(frozen=True)
-class Plan:
+class AttentionBlocks:
     """How attention under one mask is computed.    keys : [ K ]  the places of the keys that somebody sees"""
 
     keys: Tensor
     blocks: tuple[Block, ...]
 
 
-def make_plan(visible: Tensor, rows_per_block: int = ROWS_PER_BLOCK) -> Plan:
+def make_attention_blocks(visible: Tensor, rows_per_block: int = ROWS_PER_BLOCK) -> AttentionBlocks:
     """Cut a mask into blocks of queries.    visible : [ T x T ]  whether a query, a row, may see a key"""
     keys = visible.any(dim=0).nonzero().flatten()
     visible = visible[:, keys]
@@ -53,17 +53,17 @@ def make_plan(visible: Tensor, rows_per_block: int = ROWS_PER_BLOCK) -> Plan:
         hidden = torch.zeros(visible[rows, first:n_keys].shape)
         hidden.masked_fill_(~visible[rows, first:n_keys], float('-inf'))
         blocks.append(Block(rows, n_keys, first, hidden))
-    return Plan(keys, tuple(blocks))
+    return AttentionBlocks(keys, tuple(blocks))
 
 
-def attend(qkv: Tensor, plan: Plan, dropout: float = 0.0) -> Tensor:
+def attend(qkv: Tensor, blocks: AttentionBlocks, dropout: float = 0.0) -> Tensor:
     """Mix values by attention.
 
     qkv     : [ B x T x 3 x H x W ]  queries, keys and values, on a processor
     dropout : probability with which a weight is dropped; those kept grow to make up for it
     returns : [ B x T x H x W ]
     """
-    return _Attention.apply(qkv, plan, dropout)
+    return _Attention.apply(qkv, blocks, dropout)
 
 
 class Dropout(nn.Dropout):
@@ -93,7 +93,7 @@ class _Attention(torch.autograd.Function):
             torch.softmax(weights, dim=-1, out=weights)
             mixing, growth = weights, 1.0
             if dropout > 0:
-                marks, share_kept = random_marks(weights, dropout)  # ± 1/2
+                marks, share_kept = dropout_mask(weights, dropout)  # ± 1/2
                 weights *= marks
                 mixing, growth = torch.clamp(weights, min=0, out=marks), 2 / share_kept
             mixed = torch.bmm(mixing, v[:, : block.n_keys]).unflatten(0, (n, n_head))
@@ -145,7 +145,7 @@ def _by_head(x):
 class _Dropout(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, p):
-        marks, share_kept = random_marks(x, p)
+        marks, share_kept = dropout_mask(x, p)
         marks += 0.5  # 0 or 1
         marks = marks.div_(share_kept).to(x.dtype)
         ctx.save_for_backward(marks)
@@ -156,7 +156,7 @@ class _Dropout(torch.autograd.Function):
         return grad * ctx.saved_tensors[0], None
 
 
-def random_marks(like: Tensor, p: float) -> tuple[Tensor, float]:
+def dropout_mask(like: Tensor, p: float) -> tuple[Tensor, float]:
     """Decide what to drop: −1/2 with probability p, else 1/2, in the shape of `like`; and the share that is kept.
 
     Sixteen bits decide, where `bernoulli_` spends 32 and a slower way to turn them into a number.

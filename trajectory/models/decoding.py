@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 
 @dataclass(frozen=True)
-class Level:
+class KVSegment:
     """Keys and values of a stretch of tokens, value columns left out, that several rows may have in common.
 
     pairs : L x [ 2 x H x G·M x room x E/H ], keys and then values; row r of a group looks into its group's r % M
@@ -44,37 +44,41 @@ class Level:
 
 
 @dataclass(frozen=True)
-class Cache:
-    """What a batch of rows has read, in levels: what a group shares first, a row's own tokens last.
+class KVCache:
+    """What a batch of rows has read, in segments: what a group shares first, a row's own tokens last.
 
     n_rows : G·R
     n_read : tokens read, value columns included: the place of the next one
     """
 
-    levels: tuple[Level, ...]
+    segments: tuple[KVSegment, ...]
     n_groups: int
     n_rows: int
     n_read: int
 
-    def repeat(self, n: int) -> 'Cache':
+    def repeat(self, n: int) -> 'KVCache':
         """The cache of every row n times over, a whole group each time; nothing is copied."""
         return replace(self, n_rows=n * self.n_rows)
 
-    def select(self, rows: Tensor) -> 'Cache':
+    def select(self, rows: Tensor) -> 'KVCache':
         """The cache of some of the rows, in a new order; a row may come more than once.
 
         rows : [ G·R' ]  indices among the G·R, each within its group
         """
         group, row = rows // (self.n_rows // self.n_groups), rows % (self.n_rows // self.n_groups)
-        shared = [level for level in self.levels if level.n_rows == self.n_groups]
-        others = [level for level in self.levels if level.n_rows > self.n_groups]
-        places = [group * n_apart + row % n_apart for n_apart in (level.n_rows // self.n_groups for level in others)]
-        own = [
-            torch.cat([level.filled(layer)[:, :, where] for level, where in zip(others, places, strict=True)], dim=3)
-            for layer in range(len(self.levels[0].pairs) if others else 0)
+        shared = [segment for segment in self.segments if segment.n_rows == self.n_groups]
+        others = [segment for segment in self.segments if segment.n_rows > self.n_groups]
+        places = [
+            group * n_apart + row % n_apart for n_apart in (segment.n_rows // self.n_groups for segment in others)
         ]
-        levels = (*shared, Level(own, own[0].shape[3])) if own else tuple(shared)
-        return replace(self, levels=levels, n_rows=len(rows))
+        own = [
+            torch.cat(
+                [segment.filled(layer)[:, :, where] for segment, where in zip(others, places, strict=True)], dim=3
+            )
+            for layer in range(len(self.segments[0].pairs) if others else 0)
+        ]
+        segments = (*shared, KVSegment(own, own[0].shape[3])) if own else tuple(shared)
+        return replace(self, segments=segments, n_rows=len(rows))
 
 
 @dataclass(frozen=True)
@@ -104,7 +108,7 @@ class Decoder:
 
     # ------------------------------- prefill ------------------------------ #
 
-    def prefill(self, shared: Tensor, own: Tensor) -> tuple[Tensor, Cache]:
+    def prefill(self, shared: Tensor, own: Tensor) -> tuple[Tensor, KVCache]:
         """Read whole sequences at once, from the first column of a transition on.
 
         shared  : [ G x S ]  what all rows of a group begin with
@@ -113,13 +117,13 @@ class Decoder:
         """
         n_groups, n_rows = len(shared), len(own)
         node = torch.arange(n_groups, device=own.device).repeat_interleave(n_rows // n_groups)  # a row's, in `path`
-        levels, path, last = [], None, None
+        segments, path, last = [], None, None
         if shared.shape[1] or self.model.n_goal:
             path, last = self._read_shared(shared, predicts=not own.shape[1])
-            levels.append(Level(path, path[0].shape[3]))
+            segments.append(KVSegment(path, path[0].shape[3]))
         *alike, rest = self._stretches(shared.shape[1], own.shape[1])
         for start, end in alike:
-            parent, tokens, node = _distinct(node, own[:, start:end])
+            parent, tokens, node = _unique_rows(node, own[:, start:end])
             hidden, n_keys = self._embed(tokens, shared.shape[1] + start, predicts=False)
             path, _ = self._read(hidden, n_keys, _of_nodes(path, parent), predicts=False)
         if own.shape[1]:
@@ -127,12 +131,12 @@ class Decoder:
             path, last = self._read(
                 hidden, n_keys, _of_nodes(path, node), predicts=True, room=self.model.transition_dim
             )
-            n_kept = levels[0].n if levels else 0
+            n_kept = segments[0].n if segments else 0
             pairs = [pair[:, :, :, n_kept:] for pair in path]
-            levels.append(Level(pairs, pairs[0].shape[3] - self.model.transition_dim))
+            segments.append(KVSegment(pairs, pairs[0].shape[3] - self.model.transition_dim))
             node = torch.arange(n_rows, device=own.device)
         n_read = shared.shape[1] + own.shape[1]
-        return self._logits(last, n_read)[node], Cache(tuple(levels), n_groups, n_rows, n_read)
+        return self._logits(last, n_read)[node], KVCache(tuple(segments), n_groups, n_rows, n_read)
 
     def _stretches(self, n_shared, n_own):
         """Cut the rows' own tokens where candidates part, before each action, but not before the last.
@@ -151,14 +155,14 @@ class Decoder:
         return self._read(hidden, self.model.n_goal + n_keys, None, predicts, n_goal=self.model.n_goal)
 
     def _writable(self, cache):
-        """The cache, its last level one that has room for a token of every row."""
-        if cache.levels and cache.levels[-1].n_rows == cache.n_rows and cache.levels[-1].room:
+        """The cache, its last segment one that has room for a token of every row."""
+        if cache.segments and cache.segments[-1].n_rows == cache.n_rows and cache.segments[-1].room:
             return cache
         weight = self.model.pos_emb
         room = self.model.transition_dim - cache.n_read % self.model.transition_dim  # to the end of the transition
         shape = 2, self.n_head, cache.n_rows, room, weight.shape[-1] // self.n_head
-        empty = Level([weight.new_empty(shape) for _ in self.layers], 0)
-        return replace(cache, levels=(*cache.levels, empty))
+        empty = KVSegment([weight.new_empty(shape) for _ in self.layers], 0)
+        return replace(cache, segments=(*cache.segments, empty))
 
     def _embed(self, tokens, start, predicts):
         """Embed all tokens but value columns, save the last one, if it predicts; say how many are worth a key."""
@@ -199,7 +203,7 @@ class Decoder:
 
     # -------------------------------- step -------------------------------- #
 
-    def step(self, tokens: Tensor, cache: Cache) -> tuple[Tensor, Cache]:
+    def step(self, tokens: Tensor, cache: KVCache) -> tuple[Tensor, KVCache]:
         """Read one more token a row.
 
         tokens  : [ G·R x 1 ]
@@ -208,19 +212,19 @@ class Decoder:
         """
         keeps = cache.n_read % self.model.transition_dim != self.model.layout.value
         hidden = self.model.embed(tokens, cache.n_read)[:, 0]  # [ B x E ]
-        levels = cache.levels
+        segments = cache.segments
         if keeps:
-            *earlier, own = self._writable(cache).levels
-            levels = (*earlier, replace(own, n=own.n + 1))
+            *earlier, own = self._writable(cache).segments
+            segments = (*earlier, replace(own, n=own.n + 1))
         for number, layer in enumerate(self.layers):
             normed = F.layer_norm(hidden, hidden.shape[-1:], *layer.ln1)
             qkv = F.linear(normed, *layer.qkv).view(len(hidden), 3, self.n_head, -1).permute(1, 2, 0, 3)
             if keeps:
                 own.pairs[number][:, :, :, own.n] = qkv[1:]
-            mixed = _attend(qkv[0], [level.filled(number) for level in levels], cache.n_groups)
+            mixed = _attend(qkv[0], [segment.filled(number) for segment in segments], cache.n_groups)
             hidden = self._finish(hidden, mixed, layer)
         n_read = cache.n_read + 1
-        return self._logits(hidden, n_read), replace(cache, levels=levels, n_read=n_read)
+        return self._logits(hidden, n_read), replace(cache, segments=segments, n_read=n_read)
 
     # ------------------------------- layers ------------------------------- #
 
@@ -257,7 +261,7 @@ def _of_nodes(path, nodes):
     return path and [pair.index_select(2, nodes) for pair in path]
 
 
-def _distinct(node, tokens):
+def _unique_rows(node, tokens):
     """Rows that came to the same node and go on with the same tokens, as one.
 
     node    : [ B ]  where each row is        tokens : [ B x T ]
@@ -270,15 +274,15 @@ def _distinct(node, tokens):
     return node[first], tokens[first], which
 
 
-def _attend(q, levels, n_groups):
-    """One query a row, over the keys of all levels.
+def _attend(q, segments, n_groups):
+    """One query a row, over the keys of all segments.
 
     q       : [ H x G·R x E/H ]
-    levels  : [ 2 x H x G·M x n x E/H ] each
+    segments  : [ 2 x H x G·M x n x E/H ] each
     returns : [ G·R x E ]
     """
     n_head, n_rows, width = q.shape
-    pairs = [level.flatten(1, 2) for level in levels]
+    pairs = [segment.flatten(1, 2) for segment in segments]
     scores = [
         _spread(torch.bmm(_gathered(q, len(keys), n_groups), keys.transpose(1, 2)), n_head, n_groups)
         for keys, _ in pairs
@@ -292,7 +296,7 @@ def _attend(q, levels, n_groups):
 
 
 def _gathered(x, n_parts, n_groups):
-    """Rows that look into the same row of a level, together.
+    """Rows that look into the same row of a segment, together.
 
     x : [ H x G·R x d ]    n_parts : H·G·M    returns : [ H·G·M x R/M x d ]
     """

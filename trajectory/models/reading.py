@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 
-class Reading(NamedTuple):
+class ModelOutput(NamedTuple):
     """What was asked for; None where nothing was.
 
     logits          : [ B x T x N+1 ]
@@ -32,7 +32,7 @@ class Reading(NamedTuple):
     attentions: tuple[Tensor, ...] | None
 
 
-def read(
+def forward_with_cache(
     model,
     idx: Tensor,
     goal: Tensor | None,
@@ -56,7 +56,7 @@ def read(
     output_hidden_states   : return what goes from block to block
     gradient_checkpointing : compute the blocks again for the gradient, rather than keep them in memory
     bfloat16               : multiply matrices in half precision
-    returns                : logits and loss, or, where more was asked for, a `Reading`
+    returns                : logits and loss, or, where more was asked for, a `ModelOutput`
     """
     n_read = past_key_values[0][0].shape[2] if past_key_values else 0
     start = max(0, n_read - model.n_goal)
@@ -71,9 +71,9 @@ def read(
             past = past_key_values[number] if past_key_values else None
             given = hidden, visible, past
             if gradient_checkpointing:
-                hidden, pair, weights = checkpoint(read_block, block, *given, use_reentrant=False)
+                hidden, pair, weights = checkpoint(run_block, block, *given, use_reentrant=False)
             else:
-                hidden, pair, weights = read_block(block, *given)
+                hidden, pair, weights = run_block(block, *given)
             pairs.append(pair if use_cache else None)
             attentions.append(weights if output_attentions else None)
         states.append(hidden)
@@ -82,7 +82,7 @@ def read(
     loss = None if targets is None else find_loss(model, logits, targets, mask, start)
     if not (use_cache or output_attentions or output_hidden_states):
         return logits, loss
-    return Reading(
+    return ModelOutput(
         logits,
         loss,
         tuple(pairs) if use_cache else None,
@@ -105,7 +105,7 @@ def find_visible(model, n_read: int, n_new: int, attention_mask: Tensor | None) 
     return visible & F.pad(attention_mask.bool(), (model.n_goal, 0), value=True)[:, None, None]
 
 
-def read_block(block, x: Tensor, visible: Tensor, past):
+def run_block(block, x: Tensor, visible: Tensor, past):
     """A block's output, its keys and values with those of the `past`, and its attention before dropout."""
     mixed, pair, weights = attend(block.attn, block.ln1(x), visible, past)
     x = x + mixed

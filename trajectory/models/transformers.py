@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from trajectory.models.attention import Dropout, attend, make_plan
+from trajectory.models.attention import Dropout, attend, make_attention_blocks
 from trajectory.models.ein import EinLinear
-from trajectory.models.reading import read
+from trajectory.models.reading import forward_with_cache
 from trajectory.utils.layout import TransitionLayout
 
 
@@ -59,7 +59,7 @@ class CausalSelfAttention(nn.Module):
 
     def _plan(self, n_tokens):
         if n_tokens not in self._plans:
-            self._plans[n_tokens] = make_plan(self.mask[0, 0, :n_tokens, :n_tokens] > 0)
+            self._plans[n_tokens] = make_attention_blocks(self.mask[0, 0, :n_tokens, :n_tokens] > 0)
         return self._plans[n_tokens]
 
 
@@ -149,7 +149,7 @@ class GPT(nn.Module):
         returns : [ B x T x N+1 ] logits, and the loss (None without targets)
         """
         if asked:
-            return read(self, idx, None, targets, mask, **asked)
+            return forward_with_cache(self, idx, None, targets, mask, **asked)
         return self._predict(self.embed(idx), targets, mask)
 
     def _predict(self, embedded, targets, mask):
@@ -256,7 +256,7 @@ class ConditionalGPT(GPT):
     ):
         """As `GPT.forward`.    goal : [ B x observation_dim ]  tokens"""
         if asked:
-            return read(self, idx, goal, targets, mask, **asked)
+            return forward_with_cache(self, idx, goal, targets, mask, **asked)
         return self._predict(torch.cat([self.embed_goal(goal), self.embed(idx)], dim=1), targets, mask)
 
     def embed_goal(self, goal: Tensor) -> Tensor:

@@ -10,7 +10,14 @@ import torch
 from torch import Tensor
 
 from trajectory.search.graphs import Graphs
-from trajectory.search.sampling import check_search, draws_in_order, extend, filtered, shrink_towards_mean, sort_2d
+from trajectory.search.sampling import (
+    check_search,
+    decode,
+    filtered,
+    sampler_from_uniforms,
+    shrink_towards_mean,
+    sort_2d,
+)
 from trajectory.search.sequences import CachedSequences, UncachedSequences, crop_length
 from trajectory.search.settings import SearchSettings
 from trajectory.utils.errors import InputError
@@ -52,7 +59,7 @@ def beam_plan(
     if layout != model.layout:
         raise InputError(
             f'a transition of this plan has {layout.dim} numbers, one of the model {model.layout.dim}; '
-            'was the model trained on another data set?'
+            'was the model trained on another dataset?'
         )
     settings = SearchSettings(
         horizon=n_steps,
@@ -130,7 +137,7 @@ def search(
                 settings,
                 limit,
                 goal,
-                draw or draws_in_order(uniforms),
+                draw or sampler_from_uniforms(uniforms),
                 shrink,
                 cached=cached,
                 progress=(Progress if verbose else Silent)(settings.horizon, name='plan'),
@@ -170,8 +177,8 @@ def _plan_together(model, value_fn, prefixes, settings, limit, goal, draw, shrin
     for t in range(n_steps):
         sequences.repeat(settings.n_expand)
         rewards = rewards.repeat(1, settings.n_expand, 1)
-        extend(sequences, draw, layout.action_dim, sampling['act'], shrink)
-        distributions = extend(sequences, draw, REWARD_DIM + VALUE_DIM, sampling['rew'])
+        decode(sequences, draw, layout.action_dim, sampling['act'], shrink)
+        distributions = decode(sequences, draw, REWARD_DIM + VALUE_DIM, sampling['rew'])
         candidates = [sequences.tokens] if getattr(value_fn, 'sees_candidates', False) else []
         reward, value = value_fn(distributions, *candidates)
         rewards[..., t] = reward.view(n_groups, -1)
@@ -183,7 +190,7 @@ def _plan_together(model, value_fn, prefixes, settings, limit, goal, draw, shrin
         sequences.select(best)
         rewards = rewards.gather(1, best[..., None].expand(-1, -1, n_steps + 1))
         if t < n_steps - 1:
-            extend(sequences, draw, layout.observation_dim, sampling['obs'])
+            decode(sequences, draw, layout.observation_dim, sampling['obs'])
         progress.update()
     progress.close()
 

@@ -13,10 +13,7 @@ __all__ = [
     'check_k',
     'check_search',
     'check_temperature',
-    'choose',
-    'draws_from',
-    'draws_in_order',
-    'extend',
+    'decode',
     'filter_cdf',
     'filtered',
     'forward',
@@ -25,6 +22,9 @@ __all__ = [
     'round_to_multiple',
     'sample',
     'sample_n',
+    'sample_token',
+    'sampler_from_generators',
+    'sampler_from_uniforms',
     'shrink_towards_mean',
     'sort_2d',
     'top_k_logits',
@@ -83,7 +83,7 @@ def inverse_cdf(probs: Tensor, uniforms: Tensor) -> Tensor:
     return reached.int().argmax(dim=-1, keepdim=True)
 
 
-def draws_from(generators: list[torch.Generator | None]):
+def sampler_from_generators(generators: list[torch.Generator | None]):
     """A function that draws one token a row; each generator serves an equal share of the rows, in order.
 
     returns : function from distributions [ B x V ] to tokens [ B x 1 ]
@@ -102,7 +102,7 @@ def draws_from(generators: list[torch.Generator | None]):
     return draw
 
 
-def draws_in_order(uniforms: Tensor):
+def sampler_from_uniforms(uniforms: Tensor):
     """The same, of numbers drawn beforehand, each used once.    uniforms : [ G x n ]"""
     used = 0
 
@@ -115,7 +115,7 @@ def draws_in_order(uniforms: Tensor):
     return draw
 
 
-def choose(logits: Tensor, draw, temperature: float = 1.0, topk: int | None = None, cdf: float | None = None):
+def sample_token(logits: Tensor, draw, temperature: float = 1.0, topk: int | None = None, cdf: float | None = None):
     """Choose a token a row: the likeliest if `topk` is 1, else drawn after the filters.
 
     logits  : [ B x V ]
@@ -144,10 +144,10 @@ def sample(
     returns : [ B x 1 ] tokens, and [ B x V ] their distribution before `topk` and `cdf`
     """
     logits = forward(model, x, **forward_kwargs)[:, -1]
-    return choose(logits, draws_from([generator]), temperature, topk, cdf)
+    return sample_token(logits, sampler_from_generators([generator]), temperature, topk, cdf)
 
 
-def extend(sequences, draw, n_tokens, how, shrink=None):
+def decode(sequences, draw, n_tokens, how, shrink=None):
     """Draw `n_tokens` more a row.
 
     shrink  : what moves each drawn token towards the mean of what it was drawn from, see `shrink_towards_mean`
@@ -155,7 +155,7 @@ def extend(sequences, draw, n_tokens, how, shrink=None):
     """
     distributions = []
     for column in range(n_tokens):
-        tokens, probs = choose(sequences.logits(), draw, **how)
+        tokens, probs = sample_token(sequences.logits(), draw, **how)
         if shrink is not None:
             tokens = shrink(tokens, probs, column)
         sequences.append(tokens)
@@ -207,7 +207,7 @@ def sample_n(
     x = x.to(model.pos_emb.device)
     goal = None if goal is None else goal.to(model.pos_emb.device)
     sequences = CachedSequences(model, x, len(x), limit, goal, n_shared=x.shape[1])
-    probs = extend(sequences, draws_from([generator]), N, sample_kwargs)
+    probs = decode(sequences, sampler_from_generators([generator]), N, sample_kwargs)
     return sequences.tokens, probs
 
 

@@ -25,8 +25,7 @@ def extract_actions(x: np.ndarray, observation_dim: int, action_dim: int, t: int
     layout = TransitionLayout(observation_dim, action_dim)
     if x.shape[1] != layout.dim:
         raise ValueError(
-            f'expected transitions of {layout.dim} numbers, got {x.shape[1]}; '
-            'was the model trained on another data set?'
+            f'expected transitions of {layout.dim} numbers, got {x.shape[1]}; was the model trained on another dataset?'
         )
     actions = x[:, layout.action]
     return actions if t is None else actions[t]

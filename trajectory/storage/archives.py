@@ -12,8 +12,8 @@ from pathlib import Path, PurePosixPath
 from trajectory.utils.errors import InputError
 from trajectory.utils.files import mkdir
 
-LARGEST_ARCHIVE = 2**35  # bytes, unpacked
-MOST_MEMBERS = 100_000
+MAX_ARCHIVE = 2**35  # bytes, unpacked
+MAX_MEMBERS = 100_000
 
 
 def unpack(path: Path, folder: Path, place: Callable[[PurePosixPath], PurePosixPath | None]) -> int:
@@ -35,10 +35,10 @@ def unpack(path: Path, folder: Path, place: Callable[[PurePosixPath], PurePosixP
         total = sum(size for _, size in places.values())
         mkdir(folder)
         n_free = shutil.disk_usage(folder).free
-        if total > min(LARGEST_ARCHIVE, n_free):
+        if total > min(MAX_ARCHIVE, n_free):
             raise InputError(
                 f'{path} would unpack to {total:,} bytes; {n_free:,} are free, and no more than '
-                f'{LARGEST_ARCHIVE:,} are unpacked.{_REMEDY}'
+                f'{MAX_ARCHIVE:,} are unpacked.{_REMEDY}'
             )
         for target, (member, size) in places.items():
             _write(folder / target, member, size, copy)
@@ -108,8 +108,8 @@ def _tar_members(path, archive):
 
 
 def _counted(path, members):
-    if len(members) > MOST_MEMBERS:
-        raise InputError(f'{path} has more than {MOST_MEMBERS:,} members.{_REMEDY}')
+    if len(members) > MAX_MEMBERS:
+        raise InputError(f'{path} has more than {MAX_MEMBERS:,} members.{_REMEDY}')
     return members
 
 

@@ -151,8 +151,8 @@ def check_name(name):
 
 # ---------------------------- published pickles --------------------------- #
 
-LARGEST_PICKLE = 2**16  # bytes; the published ones have 400
-MOST_VALUES = 100
+MAX_PICKLE = 2**16  # bytes; the published ones have 400
+MAX_VALUES = 100
 
 
 class _Pickled:
@@ -193,8 +193,8 @@ def _read_pickle(path: Path) -> Config:
 
 def _check_opcodes(content: bytes):
     """Refuse what would exhaust the memory before `find_class` is ever asked."""
-    if len(content) > LARGEST_PICKLE:
-        raise InputError(f'it has {len(content):,} bytes, a recipe has at most {LARGEST_PICKLE:,}.')
+    if len(content) > MAX_PICKLE:
+        raise InputError(f'it has {len(content):,} bytes, a recipe has at most {MAX_PICKLE:,}.')
     for opcode, argument, _ in pickletools.genops(content):
         if 'PUT' in opcode.name and argument > len(content):  # the memo grows to the largest index
             raise InputError(f'its {opcode.name} {argument} is no place in so small a file.')
@@ -204,14 +204,14 @@ def _check_plain(settings):
     """Refuse settings that are not made of numbers and text, or short lists of them."""
     if not isinstance(settings, dict) or not all(isinstance(name, str) for name in settings):
         raise InputError('its settings are not a mapping from names to values.')
-    if len(settings) > MOST_VALUES:
-        raise InputError(f'it has {len(settings)} settings, a recipe has at most {MOST_VALUES}.')
+    if len(settings) > MAX_VALUES:
+        raise InputError(f'it has {len(settings)} settings, a recipe has at most {MAX_VALUES}.')
     for name, value in settings.items():
         parts = value if isinstance(value, list | tuple) else [value]
-        if len(parts) > MOST_VALUES or not all(isinstance(part, str | int | float | None) for part in parts):
+        if len(parts) > MAX_VALUES or not all(isinstance(part, str | int | float | None) for part in parts):
             raise InputError(
                 f'its setting {name[:100]!r} is {_kind(value)}, expected a number, a text, or a list '
-                f'of at most {MOST_VALUES} of them.'
+                f'of at most {MAX_VALUES} of them.'
             )
 
 

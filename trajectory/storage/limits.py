@@ -1,10 +1,10 @@
-"""Say what a file may ask for: settings of a model and of a data set, checked before anything is built from them."""
+"""Say what a file may ask for: settings of a model and of a dataset, checked before anything is built from them."""
 
 import math
 
 from trajectory.utils.errors import InputError
 
-LARGEST_MODEL = 2**30  # numbers, the attention masks included
+MAX_MODEL = 2**30  # numbers, the attention masks included
 
 DIM = (int, 1, 10_000)
 WEIGHT = (float, 0, 1e6)
@@ -50,19 +50,18 @@ def check_model_settings(settings, path, remedy: str = RESTORE) -> None:
     vocabulary = settings['vocab_size'] * settings['transition_dim']
     places = settings['block_size'] + settings['observation_dim']  # of a goal
     numbers = depth * (12 * width**2 + places**2) + (2 * vocabulary + places) * width
-    if numbers > LARGEST_MODEL:
+    if numbers > MAX_MODEL:
         raise InputError(
-            f'{path} describes a model of {numbers:,} numbers; the largest that is read has '
-            f'{LARGEST_MODEL:,}.\n  {remedy}'
+            f'{path} describes a model of {numbers:,} numbers; the largest that is read has {MAX_MODEL:,}.\n  {remedy}'
         )
 
 
 def check_data_settings(settings, path, remedy: str = RESTORE) -> None:
-    """Refuse settings that describe no data set.    path : the file they are from"""
+    """Refuse settings that describe no dataset.    path : the file they are from"""
     _check(settings, DATA, path, remedy)
     if unknown := sorted(set(settings) - set(DATA)):
         raise InputError(
-            f'{path} has the setting {unknown[0]!r}, which no data set is made with.\n  There are {", ".join(DATA)}.'
+            f'{path} has the setting {unknown[0]!r}, which no dataset is made with.\n  There are {", ".join(DATA)}.'
         )
 
 

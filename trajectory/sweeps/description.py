@@ -27,7 +27,7 @@ class Sweep:
 
     params_to_sweep : {setting: its values}, of which every combination is tried; settings that change together
                       stand in one key, {('seed', 'exp_name'): [(1, 'gpt/1'), (2, 'gpt/2')]}
-    default_params  : {setting: its value}, the same in all variants; all others are as `config` and the data set say
+    default_params  : {setting: its value}, the same in all variants; all others are as `config` and the dataset say
 
     A name in braces stands for that setting's value in the variant: 'exp_name': 'gpt/seed_{seed}'.
     """

@@ -127,7 +127,7 @@ class Trainer:
         checkpoints=None,
         stop=False,
     ) -> None:
-        """Show the model every window of the data set, `n_epochs` times, in a new order each time.
+        """Show the model every window of the dataset, `n_epochs` times, in a new order each time.
 
         dataset     : has `gather(indices)`, `count_targets(indices)`, a length, a device, and `on_disk`; or any
                       map-style `torch.utils.data.Dataset` of (X, Y, mask), or of (X, goal, Y, mask)

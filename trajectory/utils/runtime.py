@@ -22,7 +22,7 @@ def set_seed(seed: int):
     """Seed the global generators: Python's, numpy's and torch's, on every device."""
     check_seed(seed)
     random.seed(seed)
-    np.random.seed(seed)  # noqa: NPY002  simulators and data sets of others draw from it
+    np.random.seed(seed)  # noqa: NPY002  simulators and datasets of others draw from it
     torch.manual_seed(seed)
 
 

@@ -160,7 +160,7 @@ class BehaviorCloning(Algorithm):
     def identity(self):
         return hash_model(self.policy.state_dict())
 
-    def agent(self, settings):  # noqa: ARG002  there are none
+    def agent(self, settings):
         return PolicyAgent(self.policy, self.spec().id)
 
     def spec(self, name=None, backend='mujoco'):
@@ -173,18 +173,18 @@ class PolicyAgent(Agent):
     def __init__(self, policy: Policy, environment: str):
         self.policy, self.preprocess_fn = policy, get_preprocess_fn(environment)
 
-    def reset(self, observations, seeds, goals=None):  # noqa: ARG002  nothing is drawn
+    def reset(self, observations, seeds, goals=None):
         first = self.preprocess_fn(np.asarray(observations, dtype=np.float32))
         n = self.policy.layers[0].in_features // len(self.policy.mean)
         self.context = np.repeat(first[:, None], n, axis=1)  # [ E x context x d ]
 
     @torch.no_grad()
-    def act(self, observations):  # noqa: ARG002  the context ends with them
+    def act(self, observations):
         self.policy.eval()
         context = torch.as_tensor(self.context, device=self.policy.mean.device).flatten(1)
         return self.policy(context).cpu().numpy()
 
-    def observe(self, actions, rewards, observations, over):  # noqa: ARG002
+    def observe(self, actions, rewards, observations, over):
         new = self.preprocess_fn(np.asarray(observations, dtype=np.float32))
         self.context = np.concatenate([self.context[:, 1:], new[:, None]], axis=1)
 

@@ -57,7 +57,7 @@ class TrainedModel:
     """A model and what was kept with it.
 
     epoch       : that its weights are from; None where nobody says
-    data        : the recipe of the data set it learned from, or None
+    data        : the recipe of the dataset it learned from, or None
     discretizer : what its tokens mean, or None
     source      : environment, physics, data_source, mean_return and more of the data, or None
     """
@@ -164,7 +164,7 @@ def load_pretrained_model(folder: Path, epoch, device):
 
 
 def read_data_recipe(folder: Path) -> Config | None:
-    """The recipe of the data set that a folder's model learned from; None where nothing is said of it."""
+    """The recipe of the dataset that a folder's model learned from; None where nothing is said of it."""
     for name in ('data_config.json', 'data_config.pkl'):
         if (folder / name).exists():
             return _checked(Config.load(folder / name), folder / name)
@@ -250,7 +250,7 @@ def _recipe(recipe, path):
 def _checked(recipe, path):
     if not hasattr(recipe._class, 'gather'):
         raise InputError(
-            f'{path} describes a {class_name(recipe._class)}, expected a data set of tokens.\n'
+            f'{path} describes a {class_name(recipe._class)}, expected a dataset of tokens.\n'
             '  Restore the file, or download it again.'
         )
     check_data_settings(recipe, path)
@@ -382,7 +382,7 @@ def _write_huggingface(trained, folder):
 def _write_reference(trained, folder):
     if trained.data is None:
         raise InputError(
-            'the original code plans with the data set, and nothing says which the model learned from.\n'
+            'the original code plans with the dataset, and nothing says which the model learned from.\n'
             '  Pass --dataset hopper-medium-v2, say.'
         )
     for recipe, name in ((recipe_of(trained.model), 'model'), (trained.data, 'data')):

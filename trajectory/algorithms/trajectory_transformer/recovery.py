@@ -1,4 +1,4 @@
-"""Find out again, from the data set, what the original code did not keep with a model: its bins, its environment."""
+"""Find out again, from the dataset, what the original code did not keep with a model: its bins, its environment."""
 
 import logging
 from dataclasses import replace
@@ -29,7 +29,7 @@ def describe_source(dataset) -> dict:
 def recover(trained: TrainedModel, name: str, dataset_path=None) -> TrainedModel:
     """The model with the discretizer and the source that it lacks, made from the data it learned from.
 
-    name         : the data set to take where the model names none, with the settings of the published models
+    name         : the dataset to take where the model names none, with the settings of the published models
     dataset_path : its file, where it is not the one that the name stands for
     """
     if trained.discretizer is not None and trained.source is not None:
