@@ -55,7 +55,7 @@ MAY_IMPORT = {
     for i, level in enumerate(LEVELS)
     for room in level
 }
-CONFIGS = ('offline', 'behavior_cloning')
+CONFIGS = ('offline', 'behavior_cloning', 'decision')
 LONGEST_FUNCTION = 60  # lines after its docstring
 
 

@@ -15,9 +15,8 @@ def arrays():
 
 
 def episodes_of(arrays):
-    return Episodes(
-        *(arrays[f'data/{name}'] for name in ('observations', 'actions', 'rewards', 'terminals', 'lengths'))
-    )
+    names = 'observations', 'actions', 'rewards', 'terminals', 'lengths'
+    return Episodes(*(arrays[f'data/{name}'] for name in names))
 
 
 def windows_of(arrays, **changes):
