@@ -37,7 +37,7 @@ class Train(TrainRun):
 class Evaluate(EvaluateRun):
     target_return: Flag[
         list[float] | None,
-        'returns that are asked for, undiscounted, one after the other; None: of the environment, or the best of the data',
+        'returns that are asked for, one after the other; None: of the environment, or the best of the data',
     ] = None
     mode: Flag[
         Literal['normal', 'delayed', 'noise'],

@@ -11,7 +11,6 @@ import json
 import math
 import re
 import statistics
-import sys
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections import Counter, defaultdict
 from dataclasses import dataclass
@@ -19,9 +18,12 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from plotting.scores import BUFFERS, ENVIRONMENTS
-from trajectory.utils.errors import InputError
+from trajectory.utils.errors import InputError, shorten
+from trajectory.utils.files import check_regular
 
 UNKNOWN = 'unknown'
+MAX_BYTES = 2**20  # of a rollout.json
+MAX_NUMBER = 1e100  # what is larger is no return, and no mean can be taken of it
 REQUIRED = ('score', 'return', 'step', 'term', 'gpt_epoch')
 ROOTS = ('plans', 'evaluations')  # folders of results
 PROVENANCE = ('environment', 'physics', 'data_source')  # absent from the reference implementation's files
@@ -68,6 +70,7 @@ def load_result(path: str | Path) -> dict:
     path = Path(path)
     path = path / 'rollout.json' if path.is_dir() else path
     try:
+        check_regular(path, MAX_BYTES)
         result = json.loads(path.read_text(encoding='utf-8'))
     except OSError as error:
         raise InputError(
@@ -90,6 +93,10 @@ def load_result(path: str | Path) -> dict:
             raise InputError(
                 f'{path}: {key} is {result[key]!r}, expected a finite number.\n  Delete it, or plan again.'
             )
+    if not isinstance(result['step'], int) or not 0 <= result['step'] <= MAX_NUMBER:
+        raise InputError(
+            f'{path}: step is {shorten(result["step"])!r}, expected a whole number.\n  Delete it, or plan again.'
+        )
     provenance = {key: ' '.join(str(result.get(key) or UNKNOWN).split()) for key in PROVENANCE}
     made_by = {
         'algorithm': str(result.get('algorithm') or 'trajectory_transformer'),
@@ -149,7 +156,7 @@ def locate(path: Path, logbase: Path) -> tuple[str, str]:
 
 def is_number(value) -> bool:
     is_real = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return is_real and abs(value) <= sys.float_info.max
+    return is_real and abs(value) <= MAX_NUMBER
 
 
 # ------------------------------- statistics ------------------------------- #

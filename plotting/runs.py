@@ -30,7 +30,8 @@ WEIGHTS = re.compile(r'state_(\d+)\.pt')
 PLAN_VIDEO = re.compile(r'(\d+)_plan\.(mp4|png)')  # mazes are drawn as pictures
 ROLLOUT_VIDEOS = ('rollout.mp4', 'rollout.png')
 USUAL = {'gpt', *ROOTS}  # how the names of runs begin, unless others are given
-NOT_RUNS = ('tensorboard', 'wandb')
+NOT_RUNS = ('tensorboard', 'wandb', '.git')
+PARTIAL = re.compile(r'\.[0-9a-f]{8}\.|\.lock$|\.owner\.json$')  # what is being written
 LOG_TAIL = 2**16  # bytes of a sweep.log that are read
 
 
@@ -96,14 +97,19 @@ class Episode(Run):
         return parent if parent and last.isdecimal() else self.name
 
 
+def is_within(path: Path, logbase: Path) -> bool:
+    """Whether a path is a regular file, and no link out of the logs."""
+    return path.is_file() and (not path.is_symlink() or path.resolve().is_relative_to(logbase.resolve()))
+
+
 def find_runs(logbase: str | Path) -> tuple[list[Training], list[Episode]]:
     """Read every run beneath `logbase`, in the order of their names."""
     logbase = Path(logbase)
     trainings, episodes = [], []
     for folder, subfolders, files in os.walk(logbase):
         folder = Path(folder)
-        subfolders[:] = [name for name in subfolders if name not in NOT_RUNS and not name.startswith('.')]
-        files = {name for name in files if not name.startswith('.') and (folder / name).is_file()}  # whole ones
+        subfolders[:] = [name for name in subfolders if name not in NOT_RUNS and not PARTIAL.match(name)]
+        files = {name for name in files if not PARTIAL.match(name) and is_within(folder / name, logbase)}
         parts = folder.relative_to(logbase).parts
         is_plan = any(root in parts for root in ROOTS)
         left_empty = not USUAL.isdisjoint(parts[:-1]) and not files and not subfolders
@@ -144,6 +150,9 @@ def read_training(folder: Path, logbase: Path, files: set[str]) -> Training:
         problems.append(str(error))
     if 'source.json' in files:
         source = read_object(folder / 'source.json', problems)
+        source = {
+            name: value for name, value in source.items() if not isinstance(value, int | float) or is_number(value)
+        }
 
     saved = [int(match[1]) for match in map(WEIGHTS.fullmatch, files) if match]
     asked = epochs_asked(folder, known['settings'])

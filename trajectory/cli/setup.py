@@ -27,6 +27,9 @@ from trajectory.utils.files import mkdir, write_json
 from trajectory.utils.git_utils import get_git_rev, save_git_diff
 from trajectory.utils.runtime import check_seed, set_seed
 
+RESERVED = ('experiments', 'base', 'aliases')  # names of a config module that are no dataset's block
+MAX_NAME = 200  # bytes of a folder's name, which leaves room for what is written beside it
+MAX_WHOLE = 2**53  # of a flag
 VERSIONS_TO_RECORD = ('torch', 'numpy', 'gymnasium', 'mujoco')
 
 
@@ -36,6 +39,14 @@ def check_folder_name(setting: str, name: str, depth: int | None = None):
     if not path.parts or path.is_absolute() or '..' in path.parts or len(path.parts) > (depth or len(path.parts)):
         raise InputError(
             f'{setting} names a folder below --logbase, and cannot be {name!r}.\n  Pass --{setting} mine, say.'
+        )
+    try:
+        longest = max(len(part.encode()) for part in path.parts)
+    except UnicodeEncodeError as error:
+        raise InputError(f'{setting} is no text in UTF-8: {name!r}.\n  Pass --{setting} mine, say.') from error
+    if longest > MAX_NAME:
+        raise InputError(
+            f'{setting} has a name of {longest} bytes, the longest has {MAX_NAME}.\n  Pass a shorter --{setting}.'
         )
 
 
@@ -168,7 +179,8 @@ class Parser(Flags):
             raise InputError(f'{config} has no experiment {self.experiment!r}; its experiments are {names}.')
         block_name = str(dataset).replace('-', '_')
         block = getattr(module, block_name, None)
-        block = block if isinstance(block, Mapping) else {}
+        is_block = isinstance(block, Mapping) and block is not experiments and block_name not in RESERVED
+        block = block if is_block else {}
         check_block(block, experiments, name=f'{config}.{block_name}')
         return experiments[self.experiment], block.get(self.experiment, {})
 
@@ -356,7 +368,7 @@ def reader(type_) -> Callable:
                     value = option(word)
                 except ValueError:
                     continue
-                if option is not float or math.isfinite(value):
+                if option is str or (abs(value) <= MAX_WHOLE if option is int else math.isfinite(value)):
                     return value
         raise argparse.ArgumentTypeError(f'expected {expected}, got {word!r}')
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from trajectory.utils.errors import InputError
-from trajectory.utils.files import write_atomically
+from trajectory.utils.files import check_regular, write_atomically
 from trajectory.utils.layout import REWARD_DIM, VALUE_DIM
 
 MAX_FILE = 2**28  # bytes of edges that are read
@@ -182,6 +182,7 @@ def make_discretizer(name: str, data: np.ndarray, N: int) -> QuantileDiscretizer
 
 def load_discretizer(path) -> QuantileDiscretizer:
     """The discretizer that `save` wrote."""
+    check_regular(path, MAX_FILE)
     try:
         with zipfile.ZipFile(path) as archive:
             if archive.getinfo('thresholds.npy').file_size > MAX_FILE:

@@ -90,7 +90,11 @@ def read_metadata(path: str | Path) -> dict[str, str]:
         if not isinstance(group, h5py.Group):
             return {}
         entries = {str(name): group[name] for name in group}  # get() and items() pass over what is damaged
-        return {name: _as_text(entry[()]) for name, entry in entries.items() if isinstance(entry, h5py.Dataset)}
+        return {
+            name: _as_text(entry[()])
+            for name, entry in entries.items()
+            if isinstance(entry, h5py.Dataset) and not _claims_too_much(entry) and not _lies_elsewhere(entry)
+        }
 
 
 def check_readable(path: str | Path) -> None:
@@ -163,6 +167,8 @@ def _read_column(file, name, rank):
 
     if name not in list(file):
         return Violation(f"it has no '{name}'; it holds {', '.join(sorted(file)) or 'nothing'}")
+    if isinstance(file.get(name, getlink=True), h5py.ExternalLink):
+        return Violation(f"'{name}' is a link to another file, which is not followed", name)
     column = file[name]
     if not isinstance(column, h5py.Dataset):
         return Violation(f"'{name}' is a group, expected a column", name)
@@ -172,6 +178,8 @@ def _read_column(file, name, rank):
         return Violation(f"'{name}' is empty, expected numbers", name)
     if _claims_too_much(column):
         return Violation(f"'{name}' has shape {column.shape}, far more than the file can hold", name)
+    if elsewhere := _lies_elsewhere(column):
+        return Violation(f"'{name}' {elsewhere}", name)
     values = column[()]
     if rank == 1 and values.ndim == 2 and values.shape[1] == 1:
         values = values[:, 0]
@@ -185,7 +193,23 @@ def _read_column(file, name, rank):
 
 
 def _claims_too_much(column):
-    return column.nbytes > max(MAX_UNSTORED, MAX_RATIO * column.file.id.get_filesize())
+    n_bytes = column.size * max(4, column.dtype.itemsize)  # it is read as float32
+    return n_bytes > max(MAX_UNSTORED, MAX_RATIO * column.file.id.get_filesize())
+
+
+def _lies_elsewhere(column):
+    """What keeps a column's values from being in the file; None if they are."""
+    if column.is_virtual:
+        return 'is virtual: its values are in other files, which are not read'
+    if column.external:
+        return 'lies in external files, which are not read'
+    if column.chunks and column.size:
+        n_chunks = np.prod([-(-n // size) for n, size in zip(column.shape, column.chunks, strict=True)])
+        if (n_written := column.id.get_num_chunks()) < n_chunks:
+            return f'was written in part: {n_written:,} of {n_chunks:,} chunks'
+    elif column.size and not column.id.get_storage_size():
+        return 'was never written'
+    return None
 
 
 def _find_bad_rows(name, column):

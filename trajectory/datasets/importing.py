@@ -37,6 +37,7 @@ ALIASES = {
 KNOWN = {*COLUMNS, 'return_queue', 'length_queue', 'dones'}
 NUMBERED = re.compile(r'(\w+)_(\d+)')
 TOLERANCE = 1e-3  # of a recorded return, relative
+MAX_RATIO, MAX_UNPACKED = 100, 2**28  # of an archive's own size, and bytes
 
 _FORMS = 'python scripts/import_data.py --help shows the forms that are read.'
 
@@ -61,6 +62,12 @@ def import_episodes(path: str | Path, autoreset: str = 'next_step') -> dict[str,
             )
         else:
             columns = _read_steps(arrays, path, autoreset)
+    for name, column in columns.items():
+        if np.abs(column.astype(np.float64)).max(initial=0) > np.finfo(np.float32).max:
+            raise InputError(
+                f"{path}: '{name}' has numbers beyond {np.finfo(np.float32).max:.3g}, single precision's largest.\n"
+                '  Scale them, or leave those episodes out.'
+            )
     if violations := check_columns(columns):
         raise InputError(f'{path}: {violations[0].text}.\n  {violations[0].remedy}')
     return columns
@@ -77,7 +84,11 @@ def _read_arrays(path):
         )
     try:
         with np.load(path, allow_pickle=False) as archive:
+            _check_size(archive.zip, path)
+            _check_names(archive.files, path)
             return {_rename(name): archive[name] for name in archive.files if _rename(name)}
+    except InputError:
+        raise
     except Exception as error:  # cut or flipped bytes make the readers raise nearly anything
         if isinstance(error, MemoryError):
             raise
@@ -87,6 +98,36 @@ def _read_arrays(path):
                 '  Write plain arrays of numbers, a list of episodes as observations_0, observations_1, …'
             ) from error
         raise InputError(f'{path} cannot be read: {error}\n  It may be cut short: copy or write it again.') from error
+
+
+def _check_size(archive, path):
+    """Refuse an archive that unpacks to far more than it has."""
+    n_bytes = sum(member.file_size for member in archive.infolist())
+    if n_bytes > max(MAX_UNPACKED, MAX_RATIO * path.stat().st_size):
+        raise InputError(
+            f'{path} would unpack to {n_bytes:,} bytes, {MAX_RATIO} times its size and more than {MAX_UNPACKED:,}.\n'
+            '  Split it, or write it again with np.savez.'
+        )
+
+
+def _check_names(files, path):
+    """Refuse arrays of which one would hide another."""
+    seen = {}
+    for name in files:
+        meant = _rename(name)
+        if meant in seen:
+            raise InputError(
+                f"{path} has both '{seen[meant]}' and '{name}', which mean the same.\n  Leave one of them out."
+            )
+        if meant:
+            seen[meant] = name
+    numbered = [name for meant, name in seen.items() if NUMBERED.fullmatch(meant)]
+    plain = [name for meant, name in seen.items() if meant in COLUMNS]
+    if numbered and plain:
+        raise InputError(
+            f"{path} has '{plain[0]}' beside '{numbered[0]}': are the episodes numbered, or end to end?\n"
+            '  Write one form alone.'
+        )
 
 
 def _rename(name):
@@ -169,6 +210,8 @@ def _compare_with_statistics(ended, arrays, where):
     """Refuse episodes that are not those of which RecordEpisodeStatistics kept the last returns and lengths."""
     for name, words, place in (('length_queue', 'steps', 2), ('return_queue', 'as its return', 3)):
         kept = np.ravel(arrays.get(name, []))
+        if len(kept) and kept.dtype.kind not in 'fiub':
+            raise InputError(f"{where}: '{name}' holds {kept.dtype}, expected numbers.\n  {_FORMS}")
         for expected, episode in zip(kept[::-1], ended[::-1], strict=False):
             if abs(episode[place] - expected) > TOLERANCE * max(1, abs(expected)):
                 raise InputError(

@@ -90,6 +90,7 @@ def inspect_file(path: str | Path, name: str | None = None) -> Inspection:
     if {'rewards', 'terminals', 'timeouts'} <= columns.keys() and len(n_steps) == 1 and n_steps != {0}:
         fell, clock = (columns[name] == 1 for name in ('terminals', 'timeouts'))
         lengths = find_path_lengths(fell | clock)
+        violations += _find_untrainable(fell | clock)
         returns = np.add.reduceat(columns['rewards'].astype(np.float64), np.cumsum(lengths) - lengths)
         if env is not None and env.get_normalized_score(0.0) is not None:
             scores = env.get_normalized_score(returns)
@@ -101,6 +102,15 @@ def inspect_file(path: str | Path, name: str | None = None) -> Inspection:
 def _name_of(path):
     named = [name for name, record in d4rl_catalogue().items() if record.file == path.name]
     return named[0] if named else path.stem
+
+
+def _find_untrainable(ends):
+    """What training refuses: its last row has no successor, and no window starts at an episode's last step."""
+    if find_path_lengths(ends[:-1]).max(initial=0) < 2:
+        yield Violation(
+            'no episode has two steps with a step after them, and no window starts at a last one',
+            remedy='Record longer episodes.',
+        )
 
 
 def _find_wide_actions(actions, space):

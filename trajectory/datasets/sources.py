@@ -104,7 +104,7 @@ def known_names() -> list[str]:
 def _sources(metadata):
     """What a file says of where its episodes come from, in one line."""
     said = metadata.get('sources', '')
-    with contextlib.suppress(ValueError):
+    with contextlib.suppress(ValueError, RecursionError):
         said = json.loads(said)
     return ', '.join(map(str, said)) if isinstance(said, list) else str(said)
 

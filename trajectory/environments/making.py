@@ -10,9 +10,11 @@ from trajectory.environments.checks import check_physics, not_mujoco, unknown_en
 from trajectory.environments.offline import OfflineEnvironment, make_quietly
 from trajectory.environments.physics import restore_mujoco_210
 from trajectory.environments.robotics import make_task
-from trajectory.utils.errors import InputError
+from trajectory.utils.errors import InputError, shorten
 
 MAX_EPISODE_STEPS = 1000
+MAX_SETTING, MAX_FRAME_SKIP = 1e9, 1000
+OF_PICTURES = {'render_mode', 'width', 'height', 'camera_id', 'camera_name', 'default_camera_config', 'max_geom'}
 
 
 def make_environment(
@@ -40,10 +42,17 @@ def make_environment(
 
 def _make_robot(id, settings):
     for key, value in settings.items():
-        if not all(isinstance(number, bool | int | float) for number in np.ravel(np.array(value, dtype=object))):
+        numbers = np.ravel(np.array(value, dtype=object))
+        if key in OF_PICTURES or not all(isinstance(number, bool | int | float) for number in numbers):
             raise InputError(
-                f'{id} is to be made with {key} = {str(value)[:100]!r}; only numbers can be set.\n'
+                f'{id} is to be made with {key} = {shorten(value)!r}; only numbers can be set, and none of pictures.\n'
                 '  Record the data with its own.'
+            )
+        limit = MAX_FRAME_SKIP if key == 'frame_skip' else MAX_SETTING
+        if not all(-limit <= number <= limit for number in numbers):
+            raise InputError(
+                f'{id} is to be made with {key} = {shorten(value)}, expected numbers from {-limit:g} to {limit:g}.\n'
+                '  Correct environment_settings.'
             )
     try:
         if ':' in id:  # Gymnasium would import the module before the colon: a file must not choose what runs

@@ -14,6 +14,14 @@ from trajectory.utils.files import mkdir
 
 MAX_ARCHIVE = 2**35  # bytes, unpacked
 MAX_MEMBERS = 100_000
+MAX_HEADER = 2**20  # bytes
+HEADERS = (
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+)
 
 
 def unpack(path: Path, folder: Path, place: Callable[[PurePosixPath], PurePosixPath | None]) -> int:
@@ -64,7 +72,7 @@ def _opened(path):
             with zipfile.ZipFile(path) as archive:
                 yield _zip_members(path, archive), archive.open
         elif tarfile.is_tarfile(path):
-            with tarfile.open(path) as archive:
+            with tarfile.open(path, tarinfo=_BoundedInfo) as archive:
                 yield _tar_members(path, archive), archive.extractfile
         else:
             with open(path, 'rb') as file:
@@ -84,6 +92,15 @@ def _opened(path):
         raise InputError(f'{path} is not whole: {error}.\n  Delete it, and fetch it again.') from error
 
 
+class _BoundedInfo(tarfile.TarInfo):
+    """A member whose extended header is no larger than names and times need; tarfile reads them into memory."""
+
+    def _proc_member(self, tar):
+        if self.type in HEADERS and self.size > MAX_HEADER:
+            raise tarfile.ReadError(f'a header of {self.size:,} bytes, the largest that is read has {MAX_HEADER:,}')
+        return super()._proc_member(tar)
+
+
 def _zip_members(path, archive):
     members = []
     for member in archive.infolist():
@@ -97,6 +114,10 @@ def _zip_members(path, archive):
 def _tar_members(path, archive):
     members = []
     for member in archive:
+        if member.issparse():
+            raise InputError(
+                f'{path}: the member {member.name[:200]!r} is sparse: it unpacks to more than it has.{_REMEDY}'
+            )
         if not member.isreg() and not member.isdir():
             raise InputError(f'{path}: the member {member.name[:200]!r} is a link or a device.{_REMEDY}')
         members.append((member, member.name, member.size if member.isreg() else None))

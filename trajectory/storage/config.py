@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from trajectory.utils.errors import InputError
-from trajectory.utils.files import mkdir, read_json, write_json
+from trajectory.utils.files import check_regular, mkdir, read_json, write_json
 
 logger = logging.getLogger(__name__)
 
@@ -106,7 +106,11 @@ class Config(Mapping):
 
 def load_args(*loadpath) -> Namespace:
     """Return the settings that the run in this folder was started with."""
-    return Namespace(**read_json(Path(*loadpath) / 'args.json'))
+    path = Path(*loadpath) / 'args.json'
+    settings = read_json(path)
+    if not isinstance(settings, dict):
+        raise InputError(f'{path} holds a {type(settings).__name__}, expected an object.\n  Restore it, or run again.')
+    return Namespace(**settings)
 
 
 def load_config(*loadpath) -> Config:
@@ -153,6 +157,7 @@ def check_name(name):
 
 MAX_PICKLE = 2**16  # bytes; the published ones have 400
 MAX_VALUES = 100
+MAX_TUPLES = 16
 
 
 class _Pickled:
@@ -174,6 +179,7 @@ class _RecipeUnpickler(pickle.Unpickler):
 
 
 def _read_pickle(path: Path) -> Config:
+    check_regular(path, MAX_PICKLE)
     try:
         content = path.read_bytes()
         _check_opcodes(content)
@@ -195,7 +201,11 @@ def _check_opcodes(content: bytes):
     """Refuse what would exhaust the memory before `find_class` is ever asked."""
     if len(content) > MAX_PICKLE:
         raise InputError(f'it has {len(content):,} bytes, a recipe has at most {MAX_PICKLE:,}.')
+    n_tuples = 0
     for opcode, argument, _ in pickletools.genops(content):
+        n_tuples += 'TUPLE' in opcode.name or 'SET' in opcode.name
+        if n_tuples > MAX_TUPLES:  # a tuple of itself twice over takes for ever to hash
+            raise InputError(f'it has more than {MAX_TUPLES} tuples, a recipe has a few.')
         if 'PUT' in opcode.name and argument > len(content):  # the memo grows to the largest index
             raise InputError(f'its {opcode.name} {argument} is no place in so small a file.')
 

@@ -9,6 +9,7 @@ import shutil
 import socket
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
@@ -31,6 +32,18 @@ NO_HOST = (socket.gaierror, ConnectionRefusedError)  # most likely no network, a
 
 class _Failed(Exception):
     """An address will not do; the message says why."""
+
+
+def check_address(address: str, what: str) -> None:
+    """Raise InputError for an address that nobody could be asked at."""
+    try:
+        parts = urllib.parse.urlsplit(address)
+        is_one = bool(parts.hostname) or parts.scheme not in ('http', 'https')
+        _ = parts.port
+    except ValueError:
+        is_one = False
+    if not is_one:
+        raise InputError(f'{what}: {address!r} is no address.\n  Write it as https://host/folder/file.')
 
 
 def download(
@@ -62,6 +75,8 @@ def download(
     """
     if path.exists():
         return path
+    for address in [url] if isinstance(url, str) else url:
+        check_address(address, what)
     part, reasons = path.with_name(f'{path.name}.part'), []
     with file_lock(path, what, remedy):
         for address in [] if path.exists() else [url] if isinstance(url, str) else url:

@@ -1,11 +1,10 @@
 """Say what a file may ask for: settings of a model and of a dataset, checked before anything is built from them."""
 
-import math
+from trajectory.utils.errors import InputError, shorten
 
-from trajectory.utils.errors import InputError
+MAX_MODEL = 2**28  # numbers, the attention masks included
 
-MAX_MODEL = 2**30  # numbers, the attention masks included
-
+MAX_NUMBER = 1e300  # what is larger is no setting
 DIM = (int, 1, 10_000)
 WEIGHT = (float, 0, 1e6)
 SHARE = (float, 0, 1)
@@ -75,7 +74,7 @@ def _check(settings, table, path, remedy):
             continue
         if not _is_a(kind, value) or (limits and not limits[0] <= value <= limits[1]):
             between = f' from {limits[0]:,} to {limits[1]:,}' if limits else ''
-            raise InputError(f'{path}: {name} is {str(value)[:100]!r}, expected {_WORDS[kind]}{between}.\n  {remedy}')
+            raise InputError(f'{path}: {name} is {shorten(value)!r}, expected {_WORDS[kind]}{between}.\n  {remedy}')
 
 
 _WORDS = {int: 'a whole number', float: 'a number', str: 'a text'}
@@ -85,5 +84,5 @@ def _is_a(kind, value):
     if isinstance(value, bool):
         return False
     if kind is float:
-        return isinstance(value, int | float) and math.isfinite(value)
+        return isinstance(value, int | float) and -MAX_NUMBER <= value <= MAX_NUMBER
     return isinstance(value, kind)

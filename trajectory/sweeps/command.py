@@ -4,12 +4,12 @@ import difflib
 import logging
 import sys
 from collections.abc import Callable, Iterator
-from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Literal, get_type_hints
 
 from trajectory.cli.setup import Flags
+from trajectory.cli.setup import Parser as SettingsParser
 from trajectory.sweeps import doodad, local, ray, slurm
 from trajectory.sweeps.description import Sweep, Variant, expand
 from trajectory.sweeps.work import Outcome
@@ -47,6 +47,10 @@ class Parser(Flags):
         for name in ('workers', 'cpus', 'hours'):
             if getattr(self, name) is not None and getattr(self, name) <= 0:
                 self.error(f'{name} must be above 0, got {getattr(self, name)}.')
+        if self.retries < 0:
+            self.error(f'retries must be at least 0, got {self.retries}.')
+        if len(self.settings.get('config', ['one'])) != 1:
+            self.error('config takes one module.\n  Pass --config config.offline.')
         return self
 
 
@@ -127,7 +131,7 @@ def summarize(outcomes: list[Outcome]) -> str:
 def change(stages: list[tuple[ModuleType, Sweep]], changes: dict[str, list[str]]) -> list[Sweep]:
     """The sweeps with the settings given as flags; each goes to the scripts that have it."""
     (config,) = changes.get('config', ['config.offline'])
-    experiments = import_module(config).experiments
+    experiments = SettingsParser().import_config(config).experiments
     known = [{'dataset', 'config', *get_type_hints(experiments[Path(script.__file__).stem])} for script, _ in stages]
     for name, values in changes.items():
         if not any(name in names for names in known):

@@ -189,7 +189,7 @@ def _fill_in(settings: dict) -> dict:
         if isinstance(value, str) and '{' in value:
             try:
                 filled[name] = value.format(**settings)
-            except (KeyError, ValueError, IndexError) as error:
+            except (KeyError, ValueError, IndexError, AttributeError, TypeError) as error:
                 raise InputError(
                     f'{name} is {value!r}, and braces name settings of the sweep: {", ".join(settings)}.\n'
                     f'  Sweep or set what it names, or leave the braces out.'

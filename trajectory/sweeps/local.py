@@ -3,13 +3,17 @@
 import os
 import queue
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from pathlib import Path
 
 import torch
 
+from trajectory.storage.checkpoints import catch_signals
 from trajectory.sweeps.description import Variant
-from trajectory.sweeps.work import Outcome, retrying, run_variant
+from trajectory.sweeps.work import Outcome, retrying, run_variant, terminate_children
+from trajectory.utils.errors import Stopped
+
+SECONDS_BETWEEN_LOOKS = 0.5
 
 
 def run(variants: list[Variant], workers: int | None = None, retries: int = 0) -> Iterator[Outcome]:
@@ -23,24 +27,33 @@ def run(variants: list[Variant], workers: int | None = None, retries: int = 0) -
     for number in range(workers):
         free.put(number)
 
-    def work(variant):
+    def work(variant, stop):
         number = free.get()
         try:
             changes = {'CUDA_VISIBLE_DEVICES': visible_device(number, n_devices)} if n_devices else {}
             if 'OMP_NUM_THREADS' not in os.environ:  # else each takes all cores, and they wait for each other
                 changes['OMP_NUM_THREADS'] = str(max(1, os.cpu_count() // workers))
-            return retrying(lambda: run_variant(variant, Path.cwd(), changes), retries)
+            return retrying(lambda: run_variant(variant, Path.cwd(), changes), retries, stop)
         finally:
             free.put(number)
 
     pool = ThreadPoolExecutor(workers)
-    try:
-        futures = {pool.submit(work, variant): variant for variant in variants}
-        for future in as_completed(futures):
-            why = future.result()
-            yield Outcome(futures[future], 'failed' if why else 'done', why)
-    finally:
-        pool.shutdown(cancel_futures=True)
+    with catch_signals() as stop:
+        futures = {pool.submit(work, variant, stop): variant for variant in variants}
+        pending = set(futures)
+        try:
+            while pending and not stop:
+                done, pending = wait(pending, timeout=SECONDS_BETWEEN_LOOKS, return_when=FIRST_COMPLETED)
+                for future in done:
+                    why = future.result()
+                    yield Outcome(futures[future], 'failed' if why else 'done', why)
+        finally:
+            terminate_children()  # none is left, unless this process is asked to end
+            pool.shutdown(cancel_futures=True)
+    if stop:
+        raise Stopped(
+            'stopped; the runs that were under way have saved themselves, and the same command goes on', stop.signum
+        )
 
 
 def visible_device(number: int, n_devices: int) -> str:

@@ -4,6 +4,7 @@ A job that runs out of time, or makes way for another, is queued again, and goes
 """
 
 import math
+import shlex
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -63,7 +64,7 @@ def run(
         cpus_per_task=int(cpus),
         slurm_partition=partition,
         slurm_array_parallelism=workers or len(variants),
-        slurm_setup=[f'export PYTHONPATH={ROOT}'],
+        slurm_setup=[f'export PYTHONPATH={shlex.quote(str(ROOT))}'],
     )
     with executor.batch():
         jobs = [executor.submit(Job(), variant, Path.cwd(), retries) for variant in variants]

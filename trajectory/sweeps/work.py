@@ -20,6 +20,7 @@ from trajectory.utils.files import mkdir
 SECRETS = ('AZURE_CLIENT_SECRET', 'AZURE_STORAGE_CONNECTION_STRING', 'AZURE_STORAGE_ACCESS_KEY', 'AZURE_VM_PASSWORD')
 PATIENCE = 30  # seconds that a killed run may take to let go of its folder
 DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG of Linux
+CHILDREN = set()  # processes of runs that are under way
 
 
 class Killed(Exception):
@@ -64,26 +65,42 @@ def run_variant(variant: Variant, cwd: Path, changes: Mapping[str, str] | None =
             stderr=log,
             preexec_fn=die_with_parent if sys.platform == 'linux' else None,
         )
+        CHILDREN.add(child)
         try:
             code = child.wait()
         except BaseException:  # this process is asked to end: the run may save itself
             child.terminate()
             child.wait(PATIENCE)
             raise
+        finally:
+            CHILDREN.discard(child)
     if code < 0 or code == 128 + signal.SIGTERM:
         name = signal.Signals(-code if code < 0 else signal.SIGTERM).name
         raise Killed(f'killed by {name}')
     return last_words(folder / variant.log.name, begin) or f'exit code {code}' if code else ''
 
 
-def retrying(run, retries: int):
-    """Call `run()`, and again as often as it is killed.    returns : what is wrong, or nothing"""
+def retrying(run, retries: int, stop=False) -> str:
+    """Call `run()`, and again as often as it is killed.
+
+    stop    : true once it is not to be called again
+    returns : what is wrong, or nothing
+    """
+    why = ''
     for attempt in range(retries + 1):
         try:
             return run()
         except Killed as killed:
             why = f'{killed}, {attempt + 1} times' if attempt else str(killed)
+        if stop:
+            break
     return why
+
+
+def terminate_children() -> None:
+    """Ask the runs that are under way to save themselves and end."""
+    for child in list(CHILDREN):
+        child.terminate()
 
 
 def environment(changes: Mapping[str, str] | None = None) -> dict[str, str]:

@@ -18,6 +18,14 @@ class InputError(ValueError):
     """Something the user gave does not fit. The message says what was found, what was expected, what to do."""
 
 
+def shorten(value, length: int = 100) -> str:
+    """A value as text for a message; of a long one, the beginning."""
+    try:
+        return str(value)[:length]
+    except ValueError:  # Python writes no whole numbers of thousands of digits
+        return f'a whole number of {value.bit_length():,} bits'
+
+
 def check_positive(name: str, number: float):
     """Raise InputError for a setting below 1."""
     if number < 1:

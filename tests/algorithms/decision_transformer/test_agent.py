@@ -13,7 +13,7 @@ def arrays():
     return golden('decision/evaluation')
 
 
-def agent_of(arrays, mode, n_envs=1):
+def agent_of(arrays, mode):
     config = arrays['config']
     return ReturnConditionedAgent(
         make(state_of(arrays), config['n_head']),
