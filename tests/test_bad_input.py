@@ -235,7 +235,7 @@ def huge(file, name, values):
 @pytest.mark.parametrize(('make', 'message'), [
     (virtual, "'rewards' is virtual"), (external, "'rewards' lies in external files"),
     (unwritten, "'rewards' was never written"), (partly, "'rewards' was written in part: 1 of 5 chunks"),
-    (linked, "'rewards' is a link to another file"), (huge, "'rewards' has shape .1073741824,., far more than the file can hold"),
+    (linked, "'rewards' is a link to another file"), (huge, "'rewards' has shape .*, far more than the file can hold"),
 ])  # fmt: skip
 def test_values_that_are_not_in_the_file_are_not_read_as_zeros(tmp_path, make, message):
     path = recording(tmp_path / 'x.hdf5', rewards=make)

@@ -7,7 +7,7 @@ import torch
 from tests.support import golden, make_gpt, state_of
 from trajectory.datasets.discretization import QuantileDiscretizer
 from trajectory.models import GPT, ConditionalGPT
-from trajectory.search import SearchSettings, beam_plan, beam_search, goal_plan, sample_n
+from trajectory.search import SearchSettings, beam_plan, beam_search, goal_plan, sample_n, search
 from trajectory.search.core import estimate_plan
 from trajectory.search.sampling import get_logp, inverse_cdf
 from trajectory.utils.errors import InputError
@@ -187,6 +187,32 @@ def test_a_low_temperature_draws_the_likeliest_actions(reference):
     )
     assert torch.equal(cold, likeliest)
     assert not torch.equal(warm, likeliest)
+
+
+def test_noiseless_candidates_are_one_and_noisy_ones_many(reference):
+    arrays, model, value_fn = reference
+    layout = model.layout
+    thresholds = QuantileDiscretizer(arrays['discretizer_data'], model.vocab_size).thresholds
+    edges = thresholds[:, layout.action]
+    prefix = torch.randint(model.vocab_size, (1, layout.observation_dim), generator=torch.Generator().manual_seed(0))
+
+    def plans_of(noise):
+        settings = SearchSettings(horizon=1, beam_width=4, max_context_transitions=2, action_noise=noise)
+        return torch.stack([
+            search(model, value_fn, prefix, settings,
+                   generator=[torch.Generator().manual_seed(seed)], action_edges=edges)
+            for seed in range(8)
+        ])  # fmt: skip
+
+    assert len(plans_of(0.0).unique(dim=0)) == 1
+    assert len(plans_of(1.0).unique(dim=0)) > 1
+
+
+def test_noise_needs_the_bins_of_the_actions(reference):
+    _, model, _ = reference
+    prefix = torch.zeros(1, model.observation_dim, dtype=torch.long)
+    with pytest.raises(InputError, match='action_noise needs the edges of the action columns'):
+        search(model, None, prefix, SearchSettings(horizon=1, action_noise=0.5))
 
 
 def test_a_context_longer_than_the_block_is_the_block(reference):

@@ -15,6 +15,7 @@ from trajectory.search.sampling import (
     sample_n,
     sample_token,
     sampler_from_generators,
+    shrink_towards_mean,
     sort_2d,
     top_k_logits,
 )
@@ -205,3 +206,17 @@ def test_equal_seeds_sample_alike_and_others_do_not(model):
 def test_a_crop_that_splits_a_transition_is_refused(model):
     with pytest.raises(InputError, match='a crop takes whole transitions of 7 tokens, not 3'):
         sample_n(model, torch.zeros(1, 3, dtype=torch.long), 2, crop_increment=3)
+
+
+def test_drawn_actions_move_towards_the_mean_of_what_they_were_drawn_from():
+    edges = torch.tensor([[0.0], [1.0], [2.0], [4.0], [8.0]])  # middles 0.5, 1.5, 3, 6
+    probs = torch.tensor([[0.5, 0.0, 0.0, 0.25, 0.25], [0.25, 0.25, 0.25, 0.25, 0.0]])  # the last is the stop token
+    means = torch.tensor([(0.5 * 0.5 + 0.25 * 6) / 0.75, 2.75])
+    for factor in (0.0, 0.5, 1.0):
+        shrink = shrink_towards_mean(edges, factor)
+        for token, value in enumerate((0.5, 1.5, 3.0, 6.0)):
+            found = shrink(torch.full((2, 1), token), probs, 0)
+            wanted = means + factor * (value - means)
+            inside = (edges[found[:, 0], 0] <= wanted) & (wanted < edges[found[:, 0] + 1, 0])
+            assert inside.all()
+    assert shrink_towards_mean(edges, 1.0)(torch.tensor([[4], [4]]), probs, 0).max() <= 3  # no stop token is an action

@@ -298,6 +298,11 @@ def _make_shrink(model, settings, action_edges):
     """What `settings.action_noise` does to drawn actions; None where it is None."""
     if settings.action_noise is None:
         return None
+    if action_edges is None:
+        raise InputError(
+            'action_noise needs the edges of the action columns.\n'
+            '  Pass action_edges=discretizer.thresholds[:, model.layout.action].'
+        )
     edges = torch.as_tensor(action_edges, dtype=model.pos_emb.dtype, device=model.pos_emb.device)
     return shrink_towards_mean(edges, settings.action_noise)
 
