@@ -40,9 +40,9 @@ class Evaluate(EvaluateRun):
         'returns that are asked for, one after the other; None: of the environment, or the best of the data',
     ] = None
     mode: Flag[
-        Literal['normal', 'delayed', 'noise'],
-        'lower the return asked for by each reward; or not; or do, and add noise to the first observation',
-    ] = 'normal'
+        Literal['normal', 'delayed', 'noise'] | None,
+        'whether rewards lower the return asked for, or not; noise: on the first observation; None: as trained',
+    ] = None
     loadpath: Flag[str, 'exp_name of the training run to load'] = 'dt/default'
 
 

@@ -15,11 +15,13 @@ The bins go with the model, where the source has them or its dataset is on this 
 
 import logging
 from dataclasses import replace
+from pathlib import Path
 from typing import Literal
 
 from trajectory import utils
 from trajectory.algorithms.trajectory_transformer.pretrained import TrainedModel, check_same, save_as
 from trajectory.algorithms.trajectory_transformer.recovery import published_data_recipe, recover
+from trajectory.storage.config import load_args
 from trajectory.utils.errors import InputError
 
 log = logging.getLogger(__name__)
@@ -36,6 +38,7 @@ class Parser(utils.Flags):
 
 def main(args):
     # -------------------------------- model ------------------------------- #
+    check_method(Path(args.source))
     trained = TrainedModel.from_pretrained(args.source, epoch=args.epoch, flag='--epoch')
     if trained.data is None and args.dataset:
         trained = replace(trained, data=published_data_recipe(args.dataset, trained.model))
@@ -48,6 +51,16 @@ def main(args):
     # ------------------------------- results ------------------------------ #
     bins = 'with its bins' if trained.discretizer else 'without its bins'
     print(f'{args.target} holds the model in the format {args.format}, {bins}; its logits are those of {args.source}')
+
+
+def check_method(folder):
+    """Refuse a run of a method whose weights have no other format here."""
+    method = getattr(load_args(folder), 'algorithm', None) if (folder / 'args.json').exists() else None
+    if method not in (None, 'trajectory_transformer'):
+        raise InputError(
+            f'{folder} holds a run of {method}; runs of the Trajectory Transformer are converted here.\n'
+            '  For a Decision Transformer see to_huggingface in trajectory/models/decision_transformer.py.'
+        )
 
 
 def with_bins(trained, dataset_path):

@@ -30,11 +30,12 @@ def test_columns_of_another_robot_are_refused():
         Episodes.read(DataSource('mine', EnvironmentSpec('Walker2d-v4', 'd4rl'), read=steps))
 
 
-def test_the_best_are_those_of_highest_return_up_to_a_share_of_the_steps():
+def test_the_best_are_those_of_highest_return_within_a_share_of_the_steps():
     episodes = episodes_of([10, 10, 10, 70], [5, 9, 7, 1])
     assert episodes.best(0.1).returns.tolist() == pytest.approx([9])
-    assert episodes.best(0.11).returns.tolist() == pytest.approx([9, 7])
+    assert episodes.best(0.19).returns.tolist() == pytest.approx([9])
     assert episodes.best(0.2).observations[:, 0].tolist() == list(range(10, 30))
+    assert episodes.best_numbers(0.3).tolist() == [0, 2, 1]
     assert len(episodes.best(0.001)) == 1
     assert episodes.best(1) is episodes
 

@@ -6,7 +6,7 @@ import torch
 
 from tests.support import golden
 from trajectory.datasets.episodes import Episodes
-from trajectory.datasets.return_windows import ReturnWindows, keep_best
+from trajectory.datasets.return_windows import ReturnWindows
 
 
 @pytest.fixture(scope='module')
@@ -32,6 +32,7 @@ def test_batches_of_recorded_draws_are_the_originals(arrays, kind):
     np.testing.assert_array_equal(windows.kept, arrays[f'{kind}/sorted_inds'])
     np.testing.assert_allclose(windows.weights / windows.weights.sum(), arrays[f'{kind}/p_sample'])
     np.testing.assert_allclose(windows.state_mean, arrays['state_mean'], rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(windows.state_std, arrays['state_std'], rtol=1e-5, atol=1e-6)
     batch = windows.gather(*(torch.tensor(arrays[f'{kind}/{name}']) for name in ('trajectory', 'start')))
     real = arrays[f'{kind}/mask'] == 1
     np.testing.assert_array_equal(batch.mask, arrays[f'{kind}/mask'])
@@ -49,7 +50,7 @@ def test_batches_of_recorded_draws_are_the_originals(arrays, kind):
 
 def test_the_share_of_the_best_episodes_is_the_originals(arrays):
     episodes = episodes_of(arrays)
-    kept = [len(keep_best(episodes, pct)) for pct in arrays['pct_traj']]
+    kept = [len(episodes.best_numbers(pct)) for pct in arrays['pct_traj']]
     np.testing.assert_array_equal(kept, arrays['pct_kept'])
 
 
@@ -70,3 +71,10 @@ def test_a_delayed_reward_leaves_the_episodes_as_they_were(arrays):
     before = episodes.rewards.copy()
     ReturnWindows(episodes, 3, delayed=True)
     np.testing.assert_array_equal(episodes.rewards, before)
+
+
+def test_windows_of_others_may_be_normalized_by_the_statistics_of_those_learned_from(arrays):
+    episodes = episodes_of(arrays)
+    whole = ReturnWindows(episodes, 3)
+    some = ReturnWindows(episodes.take(np.array([0])), 3, statistics=(whole.state_mean, whole.state_std))
+    np.testing.assert_array_equal(some.states, whole.states[: len(some.states)])

@@ -72,11 +72,19 @@ class Episodes:
         n_held_out = min(len(self) - 1, max(1, round(share * len(self))))
         return self.take(np.sort(order[n_held_out:])), self.take(np.sort(order[:n_held_out]))
 
+    def best_numbers(self, share: float) -> np.ndarray:
+        """The episodes of highest return that together have at most a share of the steps, at least one.
+
+        returns : their numbers, by rising return
+        """
+        order = np.argsort(self.returns, kind='stable')
+        n_steps = np.cumsum(self.lengths[order[::-1]])
+        n_kept = 1 + int((n_steps[1:] <= max(int(share * self.n_steps), 1)).cumprod().sum())
+        return order[len(order) - n_kept :]
+
     def best(self, share: float) -> 'Episodes':
-        """The episodes of highest return that together have this share of the steps, at least one."""
-        order = np.argsort(-self.returns, kind='stable')
-        n_kept = 1 + int(np.searchsorted(np.cumsum(self.lengths[order])[:-1], share * self.n_steps))
-        return self if share >= 1 else self.take(np.sort(order[:n_kept]))
+        """Those episodes, in the order of the data."""
+        return self if share >= 1 else self.take(np.sort(self.best_numbers(share)))
 
     def fingerprint(self) -> str:
         """Checksum of the data."""

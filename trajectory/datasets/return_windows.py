@@ -35,6 +35,7 @@ class ReturnWindows:
     pct_traj   : share of the steps to draw from, those of the episodes of highest return
     delayed    : whether all of an episode's reward comes at its end
     max_ep_len : timesteps are capped below it
+    statistics : state_mean and state_std of the episodes that a model learned from, where these are others
 
     state_mean, state_std : [ d ]  of all episodes, also where a share is drawn from
     kept                  : numbers of the episodes that are drawn from, by rising return
@@ -49,6 +50,7 @@ class ReturnWindows:
         *,
         delayed: bool = False,
         max_ep_len: int = 1000,
+        statistics: tuple[np.ndarray, np.ndarray] | None = None,
         device='cpu',
     ):
         self.n_steps, self.scale, self.max_ep_len, self.device = n_steps, scale, max_ep_len, torch.device(device)
@@ -57,10 +59,8 @@ class ReturnWindows:
         if delayed:
             rewards = np.zeros_like(rewards)
             rewards[ends] = episodes.returns
-        observations = episodes.observations.astype(np.float64)
-        self.state_mean = observations.mean(axis=0).astype(np.float32)
-        self.state_std = (observations.std(axis=0) + EPSILON).astype(np.float32)
-        self.kept = keep_best(episodes, pct_traj)
+        self.state_mean, self.state_std = statistics or find_statistics(episodes)
+        self.kept = episodes.best_numbers(pct_traj)
         self.lengths = self._tensor(episodes.lengths)
         self.starts = self._tensor(episodes.starts)
         self.states = self._tensor((episodes.observations - self.state_mean) / self.state_std)
@@ -112,10 +112,7 @@ def returns_to_go(rewards: np.ndarray, episodes: Episodes) -> np.ndarray:
     return last - total + rewards
 
 
-def keep_best(episodes: Episodes, pct_traj: float) -> np.ndarray:
-    """The best episodes that together have at most a share of the steps, at least one, by rising return."""
-    order = np.argsort(episodes.returns, kind='stable')
-    budget = max(int(pct_traj * episodes.n_steps), 1)
-    n_steps = np.cumsum(episodes.lengths[order[::-1]])
-    n_kept = 1 + int((n_steps[1:] <= budget).cumprod().sum())
-    return order[len(order) - n_kept :]
+def find_statistics(episodes: Episodes) -> tuple[np.ndarray, np.ndarray]:
+    """[ d ] and [ d ]  mean and deviation of the observations, computed in double precision."""
+    observations = episodes.observations.astype(np.float64)
+    return observations.mean(axis=0).astype(np.float32), (observations.std(axis=0) + EPSILON).astype(np.float32)

@@ -17,6 +17,7 @@ from scripts import evaluate, train
 from tests.models.test_decision_transformer import make
 from tests.support import golden, state_of
 from trajectory import utils
+from trajectory.algorithms.behavior_cloning.algorithm import Policy, PolicyAgent
 from trajectory.algorithms.decision_transformer import ALGORITHM
 from trajectory.algorithms.decision_transformer.agent import ReturnConditionedAgent
 from trajectory.algorithms.decision_transformer.algorithm import find_targets, make_optimizer
@@ -102,6 +103,23 @@ def reached(agent, seed, n_episodes=40, n_steps=30):
     return returns
 
 
+def clone(episodes, seed):
+    """Behavior cloning of all the episodes."""
+    torch.manual_seed(seed)
+    policy = Policy(2, 2, 1, 64, 2, 0.0)
+    policy.std += 1
+    policy.low -= 1
+    policy.high += 1
+    optimizer = torch.optim.AdamW(policy.parameters(), 1e-3)
+    states, actions = torch.as_tensor(episodes.observations), torch.as_tensor(episodes.actions)
+    for _ in range(400):
+        rows = torch.randint(len(states), (256,))
+        optimizer.zero_grad()
+        torch.nn.functional.mse_loss(policy(states[rows]), actions[rows]).backward()
+        optimizer.step()
+    return PolicyAgent(policy, 'point')
+
+
 def test_a_point_goes_where_it_is_asked_to():
     """High targets reach more than low ones, and more than cloning the behavior that all the data mixes."""
     high, low, cloned, asked_low = [], [], [], []
@@ -122,11 +140,11 @@ def test_a_point_goes_where_it_is_asked_to():
         high.append(returns[0])
         low.append(returns[1])
         asked_low.append(targets[1])
-        cloned.append(episodes.returns.mean())
+        cloned.append(reached(clone(episodes, seed), seed))
     for a, b in zip(high, low, strict=True):
         error = (a.var(ddof=1) / len(a) + b.var(ddof=1) / len(b)) ** 0.5
         assert a.mean() > b.mean() + 2 * error
-    assert all(a.mean() > b for a, b in zip(high, cloned, strict=True))
+    assert all(a.mean() > b.mean() for a, b in zip(high, cloned, strict=True))
     assert all(abs(b.mean() - target) < 0.5 * abs(target) for b, target in zip(low, asked_low, strict=True))
 
 
@@ -166,11 +184,13 @@ def logbase(recording, tmp_path_factory):
 
 def test_each_target_has_results_of_its_own(logbase, caplog):
     start(evaluate, 'evaluate', '--config', 'config.decision', '--dataset', 'mine', '--logbase', logbase,
-          '--n_episodes', '2', '--max_episode_steps', '25', '--target_return', '3600', '40')  # fmt: skip
+          '--n_episodes', '2', '--max_episode_steps', '25', '--target_return', '3600', '40', '-9')  # fmt: skip
     found = {one.exp_name: one for one in load_results(logbase)}
-    assert set(found) == {f'evaluations/dt/default/target_return{target}' for target in (3600, 40)}
+    assert set(found) == {f'evaluations/dt/default/target_return{target}' for target in (3600, 40, -9)}
     assert all(one.algorithm == 'decision_transformer' and len(one.returns) == 2 for one in found.values())
-    assert 'a return of 3600 is asked for' in caplog.text
+    assert 'a return of 3600 is asked for; those of the data are from' in caplog.text
+    assert 'a return of -9 is asked for' in caplog.text
+    assert 'a return of 40 is asked for' not in caplog.text
     rows = [json.loads(row) for row in (logbase / 'mine/dt/default/metrics.jsonl').read_text().splitlines()]
     assert [row['epoch'] for row in rows if 'return' in row] == [2, 4]
     assert all(row['heldout_loss'] > 0 for row in rows if row['epoch'] == int(row['epoch']))
@@ -195,11 +215,13 @@ def test_a_killed_run_ends_in_the_same_bits(recording, tmp_path):
 def test_targets_and_scales_are_of_the_environment_or_of_the_data():
     assert find_targets('Hopper-v4', 100.0) == ((3600, 1800), 1000)
     assert find_targets('antmaze-umaze-v0', 1.0) == ((1, 0.5), 1)
+    assert find_targets('reacher2d', 1.0) == ((76, 40), 10)
     assert find_targets('Swimmer-v4', 77.0) == ((77.0,), 77.0)
 
 
 @pytest.mark.parametrize(('flags', 'message'), [
     (['--K', '2000'], 'a window of K = 2000 steps is longer than max_ep_len = 1000'),
+    (['--K', '41'], 'longer than any episode of the data; the longest has 40'),
     (['--pct_traj', '0'], 'pct_traj must be above 0'), (['--scale', '0'], 'scale must be above 0'),
     (['--n_head', '3'], 'cannot be shared among 3 heads'), (['--activation_function', 'x'], "unknown activation 'x'"),
 ])  # fmt: skip
@@ -222,3 +244,36 @@ def test_a_target_that_is_no_number_is_refused(logbase, capfd, target):
         start(evaluate, 'evaluate', '--config', 'config.decision', '--dataset', 'mine', '--logbase', logbase,
               '--target_return', target)  # fmt: skip
     assert f"expected None or float, got '{target}'" in capfd.readouterr().err
+
+
+def test_held_out_windows_are_normalized_as_those_learned_from(recording):
+    settings = SimpleNamespace(**{**vars(Train()), 'dataset': 'mine', 'dataset_path': recording, 'held_out': 0.1,
+                                  'K': 5, 'embed_dim': 8, 'n_layer': 1})  # fmt: skip
+    algorithm = ALGORITHM.build(settings, torch.device('cpu'), Distributed())
+    np.testing.assert_array_equal(algorithm.held_out.state_mean, algorithm.windows.state_mean)
+    np.testing.assert_array_equal(algorithm.held_out.state_std, algorithm.windows.state_std)
+
+
+def test_a_run_acts_in_the_mode_that_it_learned_in(recording, tmp_path):
+    start(train, 'train', *SMALL, '--dataset_path', recording, '--logbase', tmp_path, '--mode', 'delayed')
+    algorithm = ALGORITHM.load(tmp_path / 'mine/dt/default')
+    for mode, expected in ((None, 'delayed'), ('normal', 'normal')):
+        assert algorithm.agent(SimpleNamespace(target_return=[9.0], mode=mode)).mode == expected
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(('n_layer', 'is_exact'), [(1, True), (3, False)])
+def test_a_cache_that_drops_old_steps_is_exact_for_one_layer_alone(n_layer, is_exact):
+    """What cached keys and values would compute is attention within a band, over the whole history."""
+    torch.manual_seed(0)
+    model, n_steps, k = DecisionTransformer(11, 3, n_layer=n_layer).eval(), 40, 20
+    states, actions, to_go = torch.randn(1, n_steps, 11), torch.rand(1, n_steps, 3), torch.rand(1, n_steps, 1)
+    times = torch.arange(n_steps)[None]
+    place = torch.arange(3 * n_steps)
+    band = (place[:, None] >= place) & (place[:, None] // 3 - place // 3 < k)
+    hidden = model.transformer(model.embed(states, actions, to_go, times), band[None, None])
+    cached = model.predict_action(hidden[:, 1::3])[0]
+    for step, same in ((5, True), (20, True), (21, is_exact), (40, is_exact)):
+        window = slice(max(0, step - k), step)
+        action = model(states[:, window], actions[:, window], to_go[:, window], times[:, window]).actions[0, -1]
+        assert ((action - cached[step - 1]).abs().max() < 1e-6) == same

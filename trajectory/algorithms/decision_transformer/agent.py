@@ -32,7 +32,8 @@ class ReturnConditionedAgent(Agent):
     def reset(self, observations, seeds, goals=None):
         states = self._normalize(observations)
         if self.mode == 'noise':
-            noise = [np.random.default_rng(seed).normal(0, NOISE, states.shape[1]) for seed in seeds]
+            width = np.shape(observations)[1]
+            noise = [np.random.default_rng(seed).normal(0, NOISE, width) for seed in seeds]
             states = self._normalize(np.asarray(observations) + np.stack(noise))
         n = len(states)
         self.states = states[:, None]

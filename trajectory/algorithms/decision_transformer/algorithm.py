@@ -11,7 +11,7 @@ from trajectory.algorithms.decision_transformer.agent import ReturnConditionedAg
 from trajectory.datasets.describe import describe_data
 from trajectory.datasets.episodes import Episodes
 from trajectory.datasets.preprocessing import get_preprocess_fn
-from trajectory.datasets.return_windows import Batch, ReturnWindows
+from trajectory.datasets.return_windows import Batch, ReturnWindows, find_statistics
 from trajectory.datasets.sources import find_source
 from trajectory.environments.spec import EnvironmentSpec
 from trajectory.models.decision_transformer import DecisionTransformer, action_loss, n_parameters
@@ -23,15 +23,21 @@ from trajectory.utils.files import read_json, write_json
 log = logging.getLogger(__name__)
 
 MAX_GRAD_NORM = 0.25
+FACTS = ('K', 'scale', 'targets', 'best_return', 'worst_return', 'mode')
 N_HELD_OUT = 1024  # windows that held-out numbers are of
 
 # (targets, the first the default; scale) by how the environment's id begins; CORL's beside the original's
 TARGETS = {
-    'Hopper': ((3600, 1800), 1000),
-    'HalfCheetah': ((12000, 6000), 1000),
-    'Walker2d': ((5000, 2500), 1000),
+    'hopper': ((3600, 1800), 1000),
+    'halfcheetah': ((12000, 6000), 1000),
+    'walker2d': ((5000, 2500), 1000),
+    'reacher2d': ((76, 40), 10),
     'maze2d': ((280, 140), 1000),
     'antmaze': ((1, 0.5), 1),
+    'pen': ((3100, 1550), 1000),
+    'door': ((2900, 1450), 1000),
+    'hammer': ((12800, 6400), 1000),
+    'relocate': ((4300, 2150), 1000),
 }
 
 
@@ -52,7 +58,12 @@ class DecisionTransformerAlgorithm(Algorithm):
         best = float(self.episodes.returns.max())
         targets, scale = find_targets(self.source.id, best)
         scale = settings.scale or scale
-        options = {'delayed': settings.mode == 'delayed', 'max_ep_len': settings.max_ep_len, 'device': device}
+        options = {
+            'delayed': settings.mode == 'delayed',
+            'max_ep_len': settings.max_ep_len,
+            'statistics': find_statistics(self.episodes),
+            'device': device,
+        }
         self.windows = ReturnWindows(learned, settings.K, scale, settings.pct_traj, **options)
         self.held_out = held_out and ReturnWindows(held_out, settings.K, scale, **options)
         self.recipe = {
@@ -66,7 +77,14 @@ class DecisionTransformerAlgorithm(Algorithm):
             'dropout': settings.dropout,
             'action_tanh': True,
         }
-        self.facts = {'K': settings.K, 'scale': scale, 'targets': list(targets), 'best_return': best}
+        self.facts = {
+            'K': settings.K,
+            'scale': scale,
+            'targets': list(targets),
+            'best_return': best,
+            'worst_return': float(self.episodes.returns.min()),
+            'mode': settings.mode,
+        }
         self.model = DecisionTransformer(**self.recipe).to(device)
         distributed.broadcast_from_main(self.model)
         self.optimizer = make_optimizer(self.model, settings)
@@ -173,7 +191,7 @@ class DecisionTransformerAlgorithm(Algorithm):
         try:
             self.model = DecisionTransformer(**self.config['model'])
             self.model.load_state_dict(read_weights(path))
-            self.facts = {name: self.config[name] for name in ('K', 'scale', 'targets', 'best_return')}
+            self.facts = {name: self.config[name] for name in FACTS}
             self.statistics = [np.array(self.config[name], dtype=np.float32) for name in ('state_mean', 'state_std')]
             self.mean_return = self.record['mean_return']
         except (TypeError, RuntimeError, KeyError) as error:
@@ -203,7 +221,7 @@ class DecisionTransformerAlgorithm(Algorithm):
             std,
             self.facts['scale'],
             target,
-            settings.mode,
+            settings.mode or self.facts['mode'],
             get_preprocess_fn(self.spec().id),
         )
 
@@ -231,7 +249,7 @@ def make_optimizer(model, settings) -> torch.optim.Optimizer:
 def find_targets(env_id: str, best: float) -> tuple[tuple[float, ...], float]:
     """Returns to ask for and the scale: of the environment's table, or the best return of the data."""
     for start, (targets, scale) in TARGETS.items():
-        if env_id.startswith(start):
+        if env_id.lower().startswith(start):
             return targets, scale
     log.info('no target is known for %s: asking for the best return of the data, %g', env_id, best)
     return (best,), max(1.0, abs(best))
@@ -253,6 +271,11 @@ def check_data(episodes: Episodes, settings):
         raise InputError(
             f'a window of K = {settings.K} steps is longer than max_ep_len = {settings.max_ep_len}.\n'
             f'  Pass --K {settings.max_ep_len}, or less.'
+        )
+    if settings.K > (longest := int(episodes.lengths.max())):
+        raise InputError(
+            f'a window of K = {settings.K} steps is longer than any episode of the data; the longest has {longest}.\n'
+            f'  Pass --K {longest}, or less.'
         )
     if not episodes.rewards.any():
         raise InputError(
