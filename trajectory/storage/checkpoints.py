@@ -25,7 +25,7 @@ class StopSwitch:
         self.signum = 0
         self._pressed_at = 0.0
 
-    def __bool__(self):
+    def __bool__(self) -> bool:
         return self.signum != 0
 
     def press(self, signum, _frame=None):
