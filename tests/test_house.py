@@ -55,7 +55,9 @@ MAY_IMPORT = {
     for i, level in enumerate(LEVELS)
     for room in level
 }
-CONFIGS = ('offline', 'behavior_cloning', 'decision')
+CONFIGS = sorted(
+    path.stem for path in (ROOT / 'config').glob('*.py') if re.search(r'^algorithm = ', path.read_text(), re.MULTILINE)
+)
 LONGEST_FUNCTION = 60  # lines after its docstring
 
 

@@ -1,26 +1,26 @@
 """Settings that every method shares."""
 
+import importlib
 from dataclasses import fields
+from types import SimpleNamespace
 
 import pytest
 
-from config import behavior_cloning, offline
+from tests.test_house import CONFIGS
 from trajectory import utils
-from trajectory.cli.settings import ActRun, TrainRun
+from trajectory.cli.settings import ActRun, TrainRun, name_results
 
 
-@pytest.mark.parametrize('config', [offline, behavior_cloning])
-def test_every_method_is_trained_and_acts_with_the_shared_settings(config):
+@pytest.mark.parametrize('name', CONFIGS)
+def test_every_method_is_trained_and_acts_with_the_shared_settings(name):
+    config = importlib.import_module(f'config.{name}')
     acting = config.experiments.get('evaluate') or config.experiments['plan']
     for settings, shared in ((config.experiments['train'], TrainRun), (acting, ActRun)):
         assert {field.name for field in fields(shared)} <= {field.name for field in fields(settings)}
 
 
 def test_results_are_named_after_the_run_that_acts():
-    args = utils.Parser().parse_args(
-        'evaluate', ['--config', 'config.behavior_cloning', '--dataset', 'x', '--loadpath', 'bc/best']
-    )
-    assert str(args.savepath) == 'logs/x/evaluations/bc/best/0'
+    assert name_results(SimpleNamespace(prefix='evaluations/', loadpath='bc/best')) == 'evaluations/bc/best'
 
 
 def test_flags_may_have_dashes():

@@ -17,7 +17,6 @@ from scripts import evaluate, train
 from tests.models.test_decision_transformer import make
 from tests.support import golden, state_of
 from trajectory import utils
-from trajectory.algorithms.behavior_cloning.algorithm import Policy, PolicyAgent
 from trajectory.algorithms.decision_transformer import ALGORITHM
 from trajectory.algorithms.decision_transformer.agent import ReturnConditionedAgent
 from trajectory.algorithms.decision_transformer.algorithm import find_targets, make_optimizer
@@ -25,6 +24,7 @@ from trajectory.datasets.episodes import Episodes
 from trajectory.datasets.hdf5 import write_episodes
 from trajectory.datasets.return_windows import Batch, ReturnWindows
 from trajectory.models.decision_transformer import DecisionTransformer
+from trajectory.models.mlp import MLP
 from trajectory.training.distributed import Distributed
 
 ROOT = Path(__file__).parents[3]
@@ -103,21 +103,28 @@ def reached(agent, seed, n_episodes=40, n_steps=30):
     return returns
 
 
-def clone(episodes, seed):
+class Clone:
     """Behavior cloning of all the episodes."""
-    torch.manual_seed(seed)
-    policy = Policy(2, 2, 1, 64, 2, 0.0)
-    policy.std += 1
-    policy.low -= 1
-    policy.high += 1
-    optimizer = torch.optim.AdamW(policy.parameters(), 1e-3)
-    states, actions = torch.as_tensor(episodes.observations), torch.as_tensor(episodes.actions)
-    for _ in range(400):
-        rows = torch.randint(len(states), (256,))
-        optimizer.zero_grad()
-        torch.nn.functional.mse_loss(policy(states[rows]), actions[rows]).backward()
-        optimizer.step()
-    return PolicyAgent(policy, 'point')
+
+    def __init__(self, episodes, seed):
+        torch.manual_seed(seed)
+        self.policy = MLP(2, [64, 64], 2, activation='ReLU')
+        optimizer = torch.optim.AdamW(self.policy.parameters(), 1e-3)
+        states, actions = torch.as_tensor(episodes.observations), torch.as_tensor(episodes.actions)
+        for _ in range(400):
+            rows = torch.randint(len(states), (256,))
+            optimizer.zero_grad()
+            torch.nn.functional.mse_loss(self.policy(states[rows]), actions[rows]).backward()
+            optimizer.step()
+
+    def reset(self, *_):
+        pass
+
+    observe = reset
+
+    @torch.no_grad()
+    def act(self, states):
+        return self.policy(torch.as_tensor(states, dtype=torch.float32)).numpy()
 
 
 def test_a_point_goes_where_it_is_asked_to():
@@ -140,7 +147,7 @@ def test_a_point_goes_where_it_is_asked_to():
         high.append(returns[0])
         low.append(returns[1])
         asked_low.append(targets[1])
-        cloned.append(reached(clone(episodes, seed), seed))
+        cloned.append(reached(Clone(episodes, seed), seed))
     for a, b in zip(high, low, strict=True):
         error = (a.var(ddof=1) / len(a) + b.var(ddof=1) / len(b)) ** 0.5
         assert a.mean() > b.mean() + 2 * error
