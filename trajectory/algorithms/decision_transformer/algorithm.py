@@ -210,9 +210,9 @@ class DecisionTransformerAlgorithm(Algorithm):
         target = self.facts['targets'][0] if settings.target_return is None else settings.target_return[0]
         if not np.isfinite(target):
             raise InputError(f'target_return is {target}, expected a finite number.\n  Pass --target_return 3600, say.')
-        best = self.facts['best_return']
-        if target > best:
-            log.warning('a return of %g is asked for, %g above the best of the data, %g', target, target - best, best)
+        best, worst = self.facts['best_return'], self.facts['worst_return']
+        if not worst <= target <= best:
+            log.warning('a return of %g is asked for; those of the data are from %g to %g', target, worst, best)
         mean, std = (self.windows.state_mean, self.windows.state_std) if hasattr(self, 'windows') else self.statistics
         return ReturnConditionedAgent(
             self.model,
