@@ -191,13 +191,13 @@ def logbase(recording, tmp_path_factory):
 
 def test_each_target_has_results_of_its_own(logbase, caplog):
     start(evaluate, 'evaluate', '--config', 'config.decision', '--dataset', 'mine', '--logbase', logbase,
-          '--n_episodes', '2', '--max_episode_steps', '25', '--target_return', '3600', '40', '-9')  # fmt: skip
+          '--n_episodes', '2', '--max_episode_steps', '25', '--target_return', '3600', '60', '-9')  # fmt: skip
     found = {one.exp_name: one for one in load_results(logbase)}
-    assert set(found) == {f'evaluations/dt/default/target_return{target}' for target in (3600, 40, -9)}
+    assert set(found) == {f'evaluations/dt/default/target_return{target}' for target in (3600, 60, -9)}
     assert all(one.algorithm == 'decision_transformer' and len(one.returns) == 2 for one in found.values())
     assert 'a return of 3600 is asked for; those of the data are from' in caplog.text
     assert 'a return of -9 is asked for' in caplog.text
-    assert 'a return of 40 is asked for' not in caplog.text
+    assert 'a return of 60 is asked for' not in caplog.text
     rows = [json.loads(row) for row in (logbase / 'mine/dt/default/metrics.jsonl').read_text().splitlines()]
     assert [row['epoch'] for row in rows if 'return' in row] == [2, 4]
     assert all(row['heldout_loss'] > 0 for row in rows if row['epoch'] == int(row['epoch']))
