@@ -266,6 +266,9 @@ def warnings_about(experiment: Experiment) -> list[str]:
             f'{name}: {n} rollouts, but {len(set(seeds))} seeds; equal seeds repeat one episode, '
             'and the standard error is too small'
         )
+    models = {rollout['model'] for rollout in experiment.rollouts if rollout.get('model')}
+    if len(models) > 1:
+        warnings.append(f'{name}: of {len(models)} models of one recipe')
     if len(epochs) > 1:
         warnings.append(f'{name}: averages models of different epochs: {", ".join(epochs)}')
     return warnings

@@ -12,6 +12,7 @@ import numpy as np
 from trajectory import utils
 from trajectory.algorithms.base import find_algorithm
 from trajectory.rollouts.recording import NEUTRAL, Recording, loaded_run, make_renderers, prepare_process  # noqa: F401
+from trajectory.storage.run_folder import hash_recipe
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +48,9 @@ def evaluate(args, algorithm, run):
         spec.physics,
         spec.data_source,
     )
-    with Recording(args, spec, agent, algorithm.identity(), {'gpt_epoch': algorithm.epoch}) as recording:
+    with Recording(
+        args, spec, agent, algorithm.identity(), {'gpt_epoch': algorithm.epoch}, hash_recipe(run)
+    ) as recording:
         renderers = make_renderers(args, recording)
         recording.run('acting')
         for episode, renderer, folder in zip(recording.episodes, renderers, recording.folders, strict=True):

@@ -14,6 +14,7 @@ from trajectory.algorithms.trajectory_transformer import ALGORITHM
 from trajectory.rollouts.recording import NEUTRAL, Recording, loaded_run, make_renderers, prepare_process  # noqa: F401
 from trajectory.search.core import estimate_plan
 from trajectory.search.settings import SearchSettings
+from trajectory.storage.run_folder import hash_recipe
 from trajectory.utils.arrays import physical_memory
 from trajectory.utils.errors import InputError
 
@@ -47,7 +48,9 @@ def main(args):
         spec.data_source,
     )
 
-    with Recording(args, spec, agent, algorithm.identity(), {'gpt_epoch': algorithm.epoch}) as recording:
+    with Recording(
+        args, spec, agent, algorithm.identity(), {'gpt_epoch': algorithm.epoch}, hash_recipe(run)
+    ) as recording:
         renderers = make_renderers(args, recording)
 
         def draw_plan(k):

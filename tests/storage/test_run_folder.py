@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from trajectory.storage.run_folder import clear_plan, hash_file, hash_model, identity_of, lock_folder
+from trajectory.storage.run_folder import clear_plan, hash_file, hash_model, hash_recipe, identity_of, lock_folder
 from trajectory.utils.errors import InputError
 
 HOLD = (
@@ -89,3 +89,16 @@ def test_an_identity_is_of_the_model_and_the_settings():
     first = identity_of('a', {'horizon': 1, 'beam_width': 2})
     assert first == identity_of('a', {'beam_width': 2, 'horizon': 1})
     assert len({first, identity_of('b', {'horizon': 1, 'beam_width': 2}), identity_of('a', {'horizon': 3})}) == 3
+
+
+def test_a_recipe_is_settings_and_data_but_not_the_seed(tmp_path):
+    def write(**changes):
+        settings = {'seed': 1, 'learning_rate': 0.1, 'exp_name': 'a', 'data': 'x', **changes}
+        (tmp_path / 'args.json').write_text(json.dumps({k: v for k, v in settings.items() if k != 'data'}))
+        (tmp_path / 'source.json').write_text(json.dumps({'dataset_sha256': settings['data']}))
+        return hash_recipe(tmp_path)
+
+    assert hash_recipe(tmp_path) is None
+    first = write()
+    assert write(seed=2, exp_name='b') == first
+    assert len({first, write(learning_rate=0.2), write(data='y')}) == 3

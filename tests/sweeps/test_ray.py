@@ -168,7 +168,10 @@ def test_the_results_become_the_table(sweep, capsys):
     said = capsys.readouterr().out
     medium = [line for line in said.splitlines() if line.startswith('Medium & ')]
     assert [line.count('$-$') for line in medium if 'Hopper' in line or 'Walker2d' in line] == [0, 0]
-    assert '%   hopper-medium-v2 plans/table/freq2_H2_beam4: n = 6, environment Hopper-v4, physics d4rl' in said
+    assert (
+        '%   hopper-medium-v2 plans/table/freq2_H2_beam4: TT (rerun), n = 6, environment Hopper-v4, physics d4rl'
+        in said
+    )
     assert 'beware' not in said
     report.main([str(sweep.logbase)])
     page = (sweep.logbase / 'report.html').read_text()

@@ -29,7 +29,7 @@ from trajectory.utils.runtime import check_seed, set_seed
 
 RESERVED = ('experiments', 'base', 'aliases')  # names of a config module that are no dataset's block
 MAX_NAME = 200  # bytes of a folder's name, which leaves room for what is written beside it
-MAX_WHOLE = 2**53  # of a flag
+MAX_WHOLE = 10**30  # of a flag
 VERSIONS_TO_RECORD = ('torch', 'numpy', 'gymnasium', 'mujoco')
 
 

@@ -62,9 +62,12 @@ class Recording:
     spec  : where it acts
     model : checksum of what acts, see `Algorithm.identity`
     facts : what else `rollout.json` says of each episode
+    recipe : checksum of how it was trained, see `hash_recipe`; results of one recipe are repetitions
     """
 
-    def __init__(self, args: Parser, spec: EnvironmentSpec, agent: Agent, model: str, facts: dict):
+    def __init__(
+        self, args: Parser, spec: EnvironmentSpec, agent: Agent, model: str, facts: dict, recipe: str | None = None
+    ):
         self.args, self.spec, self.agent = args, spec, agent
         settings = {name: value for name, value in args.as_dict().items() if name not in {*NEUTRAL, *PLACES}}
         self.facts = {
@@ -73,7 +76,7 @@ class Recording:
             'algorithm': args.algorithm,
             'data_source': spec.data_source,
             'model': model,
-            'identity': identity_of(model, settings),
+            'identity': identity_of(recipe or model, settings),
         }
         self.episodes = [
             Episode(

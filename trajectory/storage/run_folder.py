@@ -14,10 +14,15 @@ import numpy as np
 import torch
 
 from trajectory.utils.errors import InputError
-from trajectory.utils.files import mkdir, write_json
+from trajectory.utils.files import mkdir, read_json, write_json
 
 LOCK, OWNER = '.lock', '.owner.json'
 FINISHED = 'finished.json'  # of a training: written at its end
+ASIDE = {  # of a training's settings: what says which repetition it is, and what changes nothing in it
+    *('seed', 'exp_name', 'savepath', 'logbase', 'dataset_path', 'commit', 'versions', 'config', 'experiment', 'debug'),
+    *('restart', 'device', 'threads', 'n_saves', 'log_freq', 'save_minutes', 'save_steps', 'tensorboard', 'wandb'),
+    *('tokens_on', 'compile', 'eval_every', 'eval_episodes', 'eval_steps'),
+}
 PLAN_FILES = re.compile(r'rollout\.(json|mp4|png)|timing\.json|\d+_plan\.(mp4|png)')  # what an episode leaves
 
 
@@ -96,7 +101,23 @@ def hash_model(weights: dict, *arrays: np.ndarray) -> str:
     return digest.hexdigest()[:16]
 
 
+def hash_recipe(folder) -> str | None:
+    """Identity of how a run was trained: its settings but for the seed, and its data; None where nothing tells.
+
+    Models of one recipe are repetitions, and their results may be averaged.
+    """
+    try:
+        settings, source = (read_json(Path(folder, name)) for name in ('args.json', 'source.json'))
+    except InputError:
+        return None
+    if not isinstance(settings, dict) or not isinstance(source, dict):
+        return None
+    kept = {name: value for name, value in settings.items() if name not in ASIDE}
+    text = json.dumps([kept, source.get('dataset_sha256')], sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
 def identity_of(model: str, settings: dict) -> str:
-    """Identity of a result: of the model that made it and of the settings that change it."""
+    """Identity of a result: of the model, or the recipe, that made it and of the settings that change it."""
     text = json.dumps({'model': model, 'settings': settings}, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

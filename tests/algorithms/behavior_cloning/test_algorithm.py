@@ -140,7 +140,7 @@ def test_the_best_episodes_are_learned_from_alone(recording, logbase):
         '--pct_traj',
         '0.1',
     )
-    assert rows_of(logbase, 'bc/best')[-1]['step'] == 3 * -(-100 // 32)  # two of twelve episodes
+    assert rows_of(logbase, 'bc/best')[-1]['step'] == 3 * -(-50 // 32)  # one of twelve episodes
 
 
 def test_a_killed_run_ends_in_the_same_bits(recording, tmp_path):
