@@ -239,6 +239,9 @@ def format_experiments(experiments: list[Experiment]) -> str:
         ]
         lines.append('  '.join(cells).rstrip())
     for experiment in experiments:
+        models = {rollout['model'] for rollout in experiment.rollouts if rollout.get('model')}
+        if len(models) > 1:
+            lines.append(f'{experiment.dataset} {experiment.exp_name}: {len(models)} models of one recipe')
         lines += warnings_about(experiment)
     mixed = Counter((experiment.dataset, experiment.exp_name) for experiment in experiments)
     lines += [
@@ -266,9 +269,6 @@ def warnings_about(experiment: Experiment) -> list[str]:
             f'{name}: {n} rollouts, but {len(set(seeds))} seeds; equal seeds repeat one episode, '
             'and the standard error is too small'
         )
-    models = {rollout['model'] for rollout in experiment.rollouts if rollout.get('model')}
-    if len(models) > 1:
-        warnings.append(f'{name}: of {len(models)} models of one recipe')
     if len(epochs) > 1:
         warnings.append(f'{name}: averages models of different epochs: {", ".join(epochs)}')
     return warnings
