@@ -49,9 +49,6 @@ def names(folder):
     return sorted(path.name for path in folder.iterdir())
 
 
-# -------------------------------- writing --------------------------------- #
-
-
 def test_the_latest_epoch_is_the_largest_number_not_the_last_name(tmp_path):
     epochs = random.Random(0).sample(range(31), 31)
     others = ['state_best.pt', '.1a2b.state_99.pt', 'state_99.pt.old', 'state_of_state_99.pt']

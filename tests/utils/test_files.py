@@ -16,23 +16,6 @@ from trajectory.utils import (
     write_json,
 )
 
-SMALL = dict(
-    vocab_size=5,
-    block_size=39,
-    observation_dim=1,
-    action_dim=1,
-    transition_dim=4,
-    n_layer=1,
-    n_head=1,
-    n_embd=8,
-    embd_pdrop=0.1,
-    resid_pdrop=0.1,
-    attn_pdrop=0.1,
-    action_weight=5,
-    reward_weight=1,
-    value_weight=1,
-)
-
 
 def names(folder):
     return sorted(path.name for path in folder.iterdir())

@@ -6,8 +6,8 @@ import pickle
 import pytest
 import torch
 
+from tests.storage.test_weights import save_run
 from trajectory.utils import (
-    Config,
     InputError,
     get_latest_epoch,
     load_args,
@@ -15,47 +15,8 @@ from trajectory.utils import (
     load_from_config,
     load_model,
     mkdir,
-    save_state,
     write_json,
 )
-
-SMALL = dict(
-    vocab_size=5,
-    block_size=39,
-    observation_dim=1,
-    action_dim=1,
-    transition_dim=4,
-    n_layer=1,
-    n_head=1,
-    n_embd=8,
-    embd_pdrop=0.1,
-    resid_pdrop=0.1,
-    attn_pdrop=0.1,
-    action_weight=5,
-    reward_weight=1,
-    value_weight=1,
-)
-
-
-def save_run(folder, epochs=(2, 10), **changes):
-    """Write the recipe of a small model and, for each epoch, other weights; return the last model."""
-    config = Config(
-        'trajectory.models.transformers:GPT',
-        verbose=False,
-        savepath=folder / 'model_config.json',
-        **{**SMALL, **changes},
-    )
-    models = [config() for _ in epochs]
-    for epoch, model in zip(epochs, models, strict=True):
-        save_state(model, folder / f'state_{epoch}.pt')
-    return models[-1] if models else None
-
-
-def names(folder):
-    return sorted(path.name for path in folder.iterdir())
-
-
-# -------------------------------- writing --------------------------------- #
 
 
 def test_the_settings_of_a_run_are_attributes(tmp_path):
