@@ -6,7 +6,7 @@ import pickle
 import pytest
 import torch
 
-from tests.storage.test_weights import save_run
+from tests.storage.test_weights import SMALL, save_run
 from trajectory.utils import (
     InputError,
     get_latest_epoch,
