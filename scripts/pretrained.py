@@ -55,6 +55,10 @@ def main(args):
         return
     names = args.names or DATASETS
 
+    for path in (place(args.logbase, name, kind) for name in names for kind in KINDS):
+        if not path.is_dir() and (path.is_symlink() or path.exists()):  # found out before anything is fetched
+            raise InputError(f'{path} is in the way: expected a folder, or nothing.\n  Move it, and run this again.')
+
     # ------------------------------- files -------------------------------- #
     for kind, (what, _, _) in KINDS.items():
         missing = [name for name in names if not place(args.logbase, name, kind).is_dir()]

@@ -32,7 +32,7 @@ from trajectory.storage.checkpoints import find_checkpoint
 from trajectory.storage.config import Config, load_args
 from trajectory.storage.download import download
 from trajectory.storage.limits import check_data_settings, check_model_settings
-from trajectory.storage.weights import save_tensors
+from trajectory.storage.weights import read_weights, save_tensors
 from trajectory.sweeps.command import Parser
 from trajectory.sweeps.description import Sweep
 from trajectory.training.metrics import Metrics
@@ -149,6 +149,29 @@ def test_a_pickled_number_of_thousands_of_digits_is_refused(tmp_path):
     (tmp_path / 'x.pkl').write_bytes(pickle.dumps(1 << 160_000, protocol=4))
     with pytest.raises(InputError, match='holds a int, not a recipe'):
         Config.load(tmp_path / 'x.pkl')
+
+
+@pytest.mark.parametrize(('weights', 'message'), [
+    ({'a': torch.ones(3).to(torch.float8_e4m3fn)}, 'a is no ordinary tensor .* torch.float8_e4m3fn'),
+    ({'a': torch.ones(3, dtype=torch.int64)}, 'a is no ordinary tensor .* torch.int64'),
+    ({'a': torch.eye(3).to_sparse()}, 'a is no ordinary tensor .* torch.sparse_coo'),
+    ({'a': torch.ones(1).expand(10**9)}, 'a is no ordinary tensor'),
+    ({3: torch.ones(2)}, 'a tensor is named 3; expected the name of a parameter'),
+    ({('a', 'b'): torch.ones(2)}, r"a tensor is named \('a', 'b'\)"),
+    ({'a\n': torch.ones(2)}, 'a tensor is named'),
+])  # fmt: skip
+def test_weights_that_are_no_ordinary_tensors_are_refused(tmp_path, weights, message):
+    torch.save(weights, tmp_path / 'state_1.pt')
+    with pytest.raises(InputError, match=message):
+        read_weights(tmp_path / 'state_1.pt')
+
+
+@pytest.mark.filterwarnings('ignore:The PyTorch API of nested tensors')
+@pytest.mark.parametrize('layout', [torch.strided, torch.jagged])
+def test_nested_weights_are_refused(tmp_path, layout):
+    torch.save({'a': torch.nested.nested_tensor([torch.ones(2), torch.ones(3)], layout=layout)}, tmp_path / 'w.pt')
+    with pytest.raises(InputError, match=r'nested|cannot be read'):
+        read_weights(tmp_path / 'w.pt')
 
 
 @pytest.mark.parametrize('content', ['[1]', '3', '"x"'])

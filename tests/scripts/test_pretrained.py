@@ -196,3 +196,15 @@ def test_the_command_at_the_top_runs_it(hosts, tmp_path):
     assert f'--dataset {HOPPER} --gpt_loadpath gpt/pretrained' in done.stdout
     assert [path for path in files(tmp_path / 'logs') if '.pretrained' not in path] == expected([HOPPER])
     assert [len(host.asked) for host in hosts] == [1, 1]
+
+
+@pytest.mark.parametrize('kind', ['gpt', 'plans'])
+@pytest.mark.parametrize('obstacle', [lambda path: path.touch(), lambda path: path.symlink_to('/nowhere')])
+def test_what_is_in_the_way_is_named_before_anything_is_fetched(tmp_path, capsys, kind, obstacle):
+    path = tmp_path / HOPPER / kind / 'pretrained'
+    path.parent.mkdir(parents=True)
+    obstacle(path)
+    with pytest.raises(SystemExit):
+        start(tmp_path, HOPPER)
+    assert f'{path} is in the way: expected a folder, or nothing' in capsys.readouterr().err
+    assert not (tmp_path / '.pretrained').exists()

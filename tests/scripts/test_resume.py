@@ -36,6 +36,7 @@ LONG = (
     '1',
 )  # sums are rounded otherwise with other numbers of threads
 N_KILLS = 20
+N_RUNS = int(os.environ.get('KILLED_RUNS', 1))  # each killed so often, at other places
 
 
 @pytest.fixture(scope='module')
@@ -115,8 +116,9 @@ def n_rows(folder):
     return path.read_bytes().count(b'\n') if path.exists() else 0
 
 
-def test_a_run_killed_twenty_times_ends_with_the_same_weights(train, tmp_path, uninterrupted, processes):
-    rng = np.random.default_rng(0)
+@pytest.mark.parametrize('seed', range(N_RUNS))
+def test_a_run_killed_twenty_times_ends_with_the_same_weights(train, tmp_path, uninterrupted, processes, seed):
+    rng = np.random.default_rng(seed)
     folder, killed_after = tmp_path / 'tiny/killed', []
     for _ in range(N_KILLS):
         before = n_rows(folder)

@@ -2,11 +2,13 @@
 
 import os
 import signal
+import subprocess
 
 import pytest
 import torch
 
 from trajectory.storage.checkpoints import (
+    NAME,
     Checkpoints,
     catch_signals,
     clear_run,
@@ -14,6 +16,8 @@ from trajectory.storage.checkpoints import (
     random_state,
     set_random_state,
 )
+from trajectory.storage.run_folder import lock_folder
+from trajectory.utils.errors import InputError
 
 
 def test_a_checkpoint_is_due_by_updates_or_by_the_clock(tmp_path):
@@ -63,3 +67,23 @@ def test_random_numbers_go_on_where_they_were():
     first = torch.rand(3)
     set_random_state(state)
     assert torch.equal(torch.rand(3), first)
+
+
+def test_what_cannot_be_deleted_is_named(tmp_path):
+    (tmp_path / NAME).mkdir()  # as on a read-only disk, which refuses root too
+    (tmp_path / 'state_1.pt').touch()
+    with pytest.raises(InputError, match=r'cannot delete .*resume.pt: Is a directory'):
+        clear_run(tmp_path)
+    assert (tmp_path / 'state_1.pt').exists()
+
+
+def test_a_run_on_a_read_only_disk_is_refused(tmp_path):
+    """Where this process may mount one."""
+    mount = subprocess.run(['mount', '-t', 'tmpfs', '-o', 'ro', 'none', tmp_path], check=False, capture_output=True)
+    if mount.returncode:
+        pytest.skip('no disk can be mounted here')
+    try:
+        with pytest.raises(InputError, match='Read-only file system'), lock_folder(tmp_path):
+            pass
+    finally:
+        subprocess.run(['umount', tmp_path], check=True)

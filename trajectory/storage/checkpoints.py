@@ -10,6 +10,7 @@ import torch
 
 from trajectory.storage.weights import load_tensors, save_tensors, why_unreadable
 from trajectory.utils.errors import InputError
+from trajectory.utils.files import delete_files
 
 NAME = 'resume.pt'
 SECONDS_OF_ECHO = 3
@@ -117,8 +118,7 @@ def find_checkpoint(folder, settings: dict) -> dict | None:
 
 def clear_run(folder) -> None:
     """Delete what a run left that a new one would go on from, or be mistaken for."""
-    for path in [Path(folder, NAME), *Path(folder).glob('state_*.pt'), Path(folder, 'wandb_id.txt')]:
-        path.unlink(missing_ok=True)
+    delete_files([Path(folder, NAME), *Path(folder).glob('state_*.pt'), Path(folder, 'wandb_id.txt')])
     shutil.rmtree(Path(folder, 'tensorboard'), ignore_errors=True)
 
 

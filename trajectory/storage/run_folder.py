@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from trajectory.utils.errors import InputError
-from trajectory.utils.files import mkdir, read_json, write_json
+from trajectory.utils.files import delete_files, mkdir, read_json, write_json
 
 LOCK, OWNER = '.lock', '.owner.json'
 FINISHED = 'finished.json'  # of a training: written at its end
@@ -70,9 +70,7 @@ def _owner(folder):
 
 def clear_plan(folder) -> None:
     """Delete what an earlier plan left in an episode's folder."""
-    for path in Path(folder).iterdir():
-        if PLAN_FILES.fullmatch(path.name):
-            path.unlink()
+    delete_files(path for path in Path(folder).iterdir() if PLAN_FILES.fullmatch(path.name))
 
 
 def hash_file(path) -> str:

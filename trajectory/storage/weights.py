@@ -10,6 +10,8 @@ import torch
 from trajectory.utils.errors import InputError
 from trajectory.utils.files import check_regular, write_atomically
 
+FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+
 
 def save_state(model, path):
     """Write the weights of `model`, and nothing else, where `load_model` finds them."""
@@ -80,13 +82,20 @@ def read_weights(path: Path) -> dict:
 
 
 def check_weights(weights: dict, path: Path) -> dict:
-    """Return the weights, if they are ordinary numbers."""
+    """Return the weights, if their names are text and they are ordinary numbers."""
     for name, value in weights.items():
-        is_plain = value.layout == torch.strided and value.dtype.is_floating_point and value.device.type == 'cpu'
-        if not is_plain or value.nbytes > value.untyped_storage().nbytes():  # one number can pose as many
+        if not isinstance(name, str) or not name.isprintable():
+            raise InputError(
+                f'{path}: a tensor is named {name!r:.60}; expected the name of a parameter.\n'
+                '  Write it with torch.save(model.state_dict(), path).'
+            )
+        is_plain = value.layout == torch.strided and value.dtype in FLOATS and value.device.type == 'cpu'
+        # an expanded tensor shows one stored number as many
+        if value.is_nested or not is_plain or value.nbytes > value.untyped_storage().nbytes():
+            shape = 'nested' if value.is_nested else list(value.shape)
             raise InputError(
                 f'{path}: {name} is no ordinary tensor of floating-point numbers but {value.dtype}, '
-                f'{value.layout}, {list(value.shape)}.\n  Copy or download it again.'
+                f'{value.layout}, {shape}.\n  Convert it to float32, or copy or download it again.'
             )
         if not value.isfinite().all():
             raise InputError(

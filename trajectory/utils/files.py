@@ -56,11 +56,21 @@ def cannot_write(path, error: OSError) -> InputError:
     )
 
 
+def delete_files(paths):
+    """Delete these files, those that are there; InputError names the first that cannot be deleted."""
+    for path in paths:
+        try:
+            Path(path).unlink(missing_ok=True)
+        except OSError as error:
+            raise InputError(
+                f'cannot delete {path}: {error.strerror or error}.\n'
+                '  Open the folder for writing or move that away, and give the same command again.'
+            ) from error
+
+
 def remove_partials(folder):
     """Delete what writers left that were killed at work."""
-    for path in Path(folder).glob('.*'):
-        if re.match(r'\.[0-9a-f]{8}\.', path.name):
-            path.unlink(missing_ok=True)
+    delete_files(path for path in Path(folder).glob('.*') if re.match(r'\.[0-9a-f]{8}\.', path.name))
 
 
 def write_json(path, obj):
