@@ -17,7 +17,7 @@ from types import SimpleNamespace
 import numpy as np
 import torch
 from bench_plan import matrix_rate, rounded
-from plain import PlainGPT
+from plain import FusedGPT, PlainGPT
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -112,8 +112,8 @@ def plain_step(dataset, device, batch_size):
     return step
 
 
-def our_step(dataset, device, batch_size, attn_pdrop, precision, compiled=None):
-    model = make_model(GPT, device, attn_pdrop)
+def our_step(dataset, device, batch_size, attn_pdrop, precision, compiled=None, kind=GPT):
+    model = make_model(kind, device, attn_pdrop)
     trainer = Trainer(
         Config(
             Trainer,
@@ -141,6 +141,11 @@ def main(args):
         for attn_pdrop in (0.1, 0.0):
             name = f'ours, attention dropout {attn_pdrop}' + (f', {precision}' if precision != 'auto' else '')
             steps[name] = our_step(dataset, device, args.batch_size, attn_pdrop, precision)
+    for attn_pdrop in (0.1, 0.0):
+        name = f'scaled_dot_product_attention, attention dropout {attn_pdrop}'
+        steps[name] = our_step(dataset, device, args.batch_size, attn_pdrop, 'auto', kind=FusedGPT)
+    if args.compile:
+        steps['ours, compiled'] = our_step(dataset, device, args.batch_size, 0.1, 'auto', compiled=True)
     rate = matrix_rate(device)
     with FlopCounterMode(display=False) as counter:
         steps['plain']()
@@ -195,5 +200,6 @@ if __name__ == '__main__':
     parser.add_argument('--threads', type=int, help='CPU threads torch uses; by default, as many as it likes')
     parser.add_argument('--batch_size', type=int, default=64)
     parser.add_argument('--repeats', type=int, default=5)
+    parser.add_argument('--compile', action='store_true', help='also measure the network compiled by torch.compile')
     parser.add_argument('--precision', default='auto', help='also measure this one: float32, tf32, bfloat16')
     main(parser.parse_args())

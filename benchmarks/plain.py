@@ -1,7 +1,8 @@
-"""The model as the reference computes it: attention in the textbook's four lines, and a copy of every map."""
+"""The model with other forms of attention: the reference's, which keeps a copy of every map, and PyTorch's kernel."""
 
 import math
 
+import torch
 from torch import nn
 
 from trajectory.models import GPT
@@ -27,9 +28,27 @@ class PlainAttention(CausalSelfAttention):
         return self.resid_drop(self.proj(mixed.transpose(1, 2).contiguous().view(n, n_tokens, width)))
 
 
+class FusedAttention(CausalSelfAttention):
+    """Attention by PyTorch's `scaled_dot_product_attention`, on a CPU in training too."""
+
+    def forward(self, x):
+        layers = (self.query, self.key, self.value)
+        qkv = torch.stack([layer(x) for layer in layers], dim=2).unflatten(-1, (self.n_head, -1))
+        mixed = self.attend_fused(qkv, self.attn_drop.p if self.training else 0.0)
+        return self.resid_drop(self.proj(mixed.flatten(2)))
+
+
 class PlainBlock(Block):
     attention = PlainAttention
 
 
+class FusedBlock(Block):
+    attention = FusedAttention
+
+
 class PlainGPT(GPT):
     block = PlainBlock
+
+
+class FusedGPT(GPT):
+    block = FusedBlock

@@ -52,10 +52,14 @@ class CausalSelfAttention(nn.Module):
         if x.device.type == 'cpu' and self.training and dropout < 1:
             mixed = attend(qkv, self._plan(x.shape[1]), dropout)  # [ B x T x H x E/H ]
         else:
-            q, k, v = qkv.transpose(1, 3).unbind(dim=2)  # [ B x H x T x E/H ]
-            visible = self.mask[0, 0, : x.shape[1], : x.shape[1]] > 0
-            mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=visible, dropout_p=dropout).transpose(1, 2)
+            mixed = self.attend_fused(qkv, dropout)
         return self.resid_drop(self.proj(mixed.flatten(2)))
+
+    def attend_fused(self, qkv: Tensor, dropout: float = 0.0) -> Tensor:
+        """Attend with PyTorch's kernel.    qkv : [ B x T x 3 x H x E/H ]    returns : [ B x T x H x E/H ]"""
+        q, k, v = qkv.transpose(1, 3).unbind(dim=2)  # [ B x H x T x E/H ]
+        visible = self.mask[0, 0, : qkv.shape[1], : qkv.shape[1]] > 0
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=visible, dropout_p=dropout).transpose(1, 2)
 
     def _plan(self, n_tokens):
         if n_tokens not in self._plans:
