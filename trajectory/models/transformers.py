@@ -49,7 +49,7 @@ class CausalSelfAttention(nn.Module):
         weight, bias = (torch.cat([getattr(layer, name) for layer in layers]) for name in ('weight', 'bias'))
         qkv = F.linear(x, weight, bias).unflatten(-1, (3, self.n_head, -1))  # [ B x T x 3 x H x E/H ]
         dropout = self.attn_drop.p if self.training else 0.0
-        if x.device.type == 'cpu' and self.training and dropout < 1:
+        if x.device.type == 'cpu' and 0 < dropout < 1:
             mixed = attend(qkv, self._plan(x.shape[1]), dropout)  # [ B x T x H x E/H ]
         else:
             mixed = self.attend_fused(qkv, dropout)
