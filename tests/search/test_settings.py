@@ -16,6 +16,7 @@ from trajectory.utils.errors import InputError
     ('changes', 'message'),
     [
         ({'horizon': 0}, 'horizon must be at least 1, got 0'),
+        ({'horizon': 10**20}, 'horizon must be at most 10000, got 1'),
         ({'beam_width': 0}, 'beam_width must be at least 1'),
         ({'n_expand': -1}, 'n_expand must be at least 1'),
         ({'plan_freq': 4, 'horizon': 3}, 'a plan of 3 transitions cannot be followed for 4 steps'),

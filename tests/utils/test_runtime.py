@@ -66,3 +66,19 @@ print(pages_paid_for())
 def test_freed_memory_is_kept():
     done = subprocess.run([sys.executable, '-c', FAULTS], capture_output=True, text=True, check=True)
     assert int(done.stdout) < 100  # without it some 60,000, for what happens to lie behind them
+
+
+LIMITED = """
+import resource
+from trajectory.utils.runtime import allow_open_files
+resource.setrlimit(resource.RLIMIT_NOFILE, (256, 1024))
+allow_open_files(500)
+assert resource.getrlimit(resource.RLIMIT_NOFILE) == (700, 1024)
+allow_open_files(2000)
+"""
+
+
+def test_more_episodes_than_a_process_may_have_files_are_refused():
+    done = subprocess.run([sys.executable, '-c', LIMITED], capture_output=True, text=True, check=False)
+    assert 'InputError: 2000 episodes at once need 2200 open files, and a process may have 1024 here' in done.stderr
+    assert 'Pass --n_episodes 824 or less' in done.stderr

@@ -19,7 +19,7 @@ from trajectory.storage.weights import how_to_get_a_model
 from trajectory.utils.errors import InputError, check_positive
 from trajectory.utils.files import write_json
 from trajectory.utils.progress import Progress, Silent
-from trajectory.utils.runtime import set_threads, tune_malloc
+from trajectory.utils.runtime import allow_open_files, set_threads, tune_malloc
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +50,7 @@ def prepare_process(args: Parser, device: torch.device) -> None:
     for name in ('n_episodes', 'vis_freq', 'max_episode_steps', 'threads'):
         if getattr(args, name, None) is not None:
             check_positive(name, getattr(args, name))
+    allow_open_files(args.n_episodes)
     many = args.n_episodes > 1 and device.type == 'cpu'
     set_threads(1 if many else args.threads, default=1)
     tune_malloc()

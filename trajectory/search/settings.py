@@ -5,6 +5,8 @@ from dataclasses import dataclass, fields
 from trajectory.search.sampling import check_k, check_temperature
 from trajectory.utils.errors import InputError, check_fraction, check_positive
 
+MAX_HORIZON = 10_000  # longer than any episode here
+
 
 @dataclass(frozen=True)
 class SearchSettings:
@@ -43,6 +45,8 @@ class SearchSettings:
         check_temperature(self.temperature)
         for name in ('plan_freq', 'horizon', 'beam_width', 'n_expand'):
             check_positive(name, getattr(self, name))
+        if self.horizon > MAX_HORIZON:
+            raise InputError(f'horizon must be at most {MAX_HORIZON}, got {self.horizon}.\n  Pass --horizon 15, say.')
         for name in ('discount', 'percentile', 'action_noise', 'cdf_obs', 'cdf_act', 'cdf_rew'):
             if getattr(self, name) not in (None, 'mean'):
                 check_fraction(name, getattr(self, name))

@@ -2,6 +2,7 @@
 
 import ctypes
 import random
+import resource
 
 import numpy as np
 import torch
@@ -10,6 +11,7 @@ from trajectory.utils.errors import InputError, check_positive
 
 MAX_SEED = 2**32 - 1  # numpy takes no more
 MAX_THREADS = 1024  # more than a machine has; torch dies of a hundred thousand
+SPARE_FILES = 200  # that a process has open besides those of its episodes: libraries, data, devices
 
 
 def check_seed(seed: int):
@@ -34,6 +36,20 @@ def set_threads(threads: int | None, default: int | None = None):
         if number > MAX_THREADS:
             raise InputError(f'threads must be at most {MAX_THREADS}, got {number}.\n  Pass --threads 1, say.')
         torch.set_num_threads(number)
+
+
+def allow_open_files(n_episodes: int):
+    """Raise the process' limit of open files, where the system lets it, for episodes that each keep one open."""
+    wanted = n_episodes + SPARE_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return
+    if hard != resource.RLIM_INFINITY and hard < wanted:
+        raise InputError(
+            f'{n_episodes} episodes at once need {wanted} open files, and a process may have {hard} here.\n'
+            f'  Pass --n_episodes {max(1, hard - SPARE_FILES)} or less, with another --seed and --suffix for the rest.'
+        )
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def tune_malloc() -> bool:
