@@ -9,8 +9,13 @@ The source is a folder of any format, or a model on the Hugging Face Hub; the ta
     pretrained     config.json and model.safetensors, nothing pickled: for plan.py, and for others
     huggingface    what TrajectoryTransformerModel.from_pretrained of `transformers` reads
     reference      what the original code reads: pickled recipes and state_<n>.pt
+    run            of a `DecisionTransformerModel`: a run's folder, for evaluate.py
 
-The bins go with the model, where the source has them or its dataset is on this machine.
+The bins go with the model, where the source has them or its dataset is on this machine. A run of the Decision
+Transformer becomes what DecisionTransformerModel.from_pretrained reads, and such a model a run:
+
+    python scripts/convert.py --source logs/hopper-mixed-ppo/dt/default --target shared/dt --format huggingface
+    python scripts/convert.py --source shared/dt --target logs/hopper-mixed-ppo/dt/shared --format run
 """
 
 import logging
@@ -19,9 +24,11 @@ from pathlib import Path
 from typing import Literal
 
 from trajectory import utils
+from trajectory.algorithms.decision_transformer.huggingface import is_huggingface, load_huggingface, save_huggingface
 from trajectory.algorithms.trajectory_transformer.pretrained import TrainedModel, check_same, save_as
 from trajectory.algorithms.trajectory_transformer.recovery import published_data_recipe, recover
 from trajectory.storage.config import load_args
+from trajectory.storage.model_files import download_model
 from trajectory.utils.errors import InputError
 
 log = logging.getLogger(__name__)
@@ -30,16 +37,25 @@ log = logging.getLogger(__name__)
 class Parser(utils.Flags):
     source: str  # folder of the model to convert, or owner/name on the Hub
     target: str  # folder to write; it must not exist yet
-    format: Literal['pretrained', 'huggingface', 'reference'] = 'pretrained'  # what to write
+    format: Literal['pretrained', 'huggingface', 'reference', 'run'] = 'pretrained'  # what to write
     epoch: int | Literal['latest'] = 'latest'  # which of the source's weights to take
     dataset: str | None = None  # dataset that the model learned from, where the source does not say
     dataset_path: str | None = None  # its HDF5 file, where it is not the one that the name stands for
+    state_mean: list[float] | None = None  # of a DecisionTransformerModel: statistics of the data, see its card
+    state_std: list[float] | None = None  # likewise
+    scale: float | None = None  # likewise: what returns-to-go were divided by
 
 
 def main(args):
+    folder = Path(args.source) if Path(args.source).is_dir() else download_model(args.source)
+    method = getattr(load_args(folder), 'algorithm', None) if (folder / 'args.json').exists() else None
+    if method == 'decision_transformer' or is_huggingface(folder):
+        convert_decision_transformer(args, folder)
+        return
+    check_method(folder, method, args.format)
+
     # -------------------------------- model ------------------------------- #
-    check_method(Path(args.source))
-    trained = TrainedModel.from_pretrained(args.source, epoch=args.epoch, flag='--epoch')
+    trained = TrainedModel.from_pretrained(folder, epoch=args.epoch, flag='--epoch')
     if trained.data is None and args.dataset:
         trained = replace(trained, data=published_data_recipe(args.dataset, trained.model))
     if trained.data is not None:
@@ -53,14 +69,29 @@ def main(args):
     print(f'{args.target} holds the model in the format {args.format}, {bins}; its logits are those of {args.source}')
 
 
-def check_method(folder):
+def convert_decision_transformer(args, folder):
+    """A run to a folder that `transformers` reads, or such a folder to a run."""
+    wanted = 'run' if is_huggingface(folder) else 'huggingface'
+    if args.format != wanted:
+        raise InputError(f'{folder} can be written in the format {wanted} only.\n  Pass --format {wanted}.')
+    if wanted == 'huggingface':
+        save_huggingface(folder, args.target, args.epoch)
+        print(f'{args.target} holds the model as DecisionTransformerModel.from_pretrained reads it')
+        return
+    given = {name: getattr(args, name) for name in ('dataset', 'dataset_path', 'state_mean', 'state_std', 'scale')}
+    load_huggingface(folder, args.target, **given)
+    print(f'{args.target} holds a run: python scripts/evaluate.py --config config.decision --loadpath …')
+
+
+def check_method(folder, method, format):
     """Refuse a run of a method whose weights have no other format here."""
-    method = getattr(load_args(folder), 'algorithm', None) if (folder / 'args.json').exists() else None
     if method not in (None, 'trajectory_transformer'):
         raise InputError(
-            f'{folder} holds a run of {method}; runs of the Trajectory Transformer are converted here.\n'
-            '  For a Decision Transformer see to_huggingface in trajectory/models/decision_transformer.py.'
+            f'{folder} holds a run of {method}, which has no other format.\n'
+            '  Runs of the Trajectory Transformer and the Decision Transformer are converted.'
         )
+    if format == 'run':
+        raise InputError('only a DecisionTransformerModel becomes a run.\n  Pass --format pretrained, say.')
 
 
 def with_bins(trained, dataset_path):

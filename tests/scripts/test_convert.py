@@ -89,7 +89,7 @@ def test_a_model_without_its_data_set_is_told_of_it(tmp_path, capfd, monkeypatch
 @pytest.mark.parametrize(
     ('flags', 'message'),
     [
-        (['--format', 'onnx'], "expected pretrained or huggingface or reference, got 'onnx'"),
+        (['--format', 'onnx'], "expected pretrained or huggingface or reference or run, got 'onnx'"),
         (['--epoch', '16'], 'holds no state_16.pt; the epochs there are: 50'),
         (['--epoch', '16'], 'Pass one of them with --epoch, or --epoch latest.'),
         (['--epoch', 'last'], "expected latest or int, got 'last'"),

@@ -10,11 +10,7 @@ Beside them lie, where they are known, `discretizer.npz` and `source.json`: see 
 """
 
 import pickle
-import re
-import secrets
-import shutil
 import tempfile
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,8 +30,14 @@ from trajectory.algorithms.trajectory_transformer.huggingface import (
 from trajectory.datasets.discretization import QuantileDiscretizer, load_discretizer
 from trajectory.storage.config import Config, class_name, load_config
 from trajectory.storage.limits import check_data_settings
+from trajectory.storage.model_files import (
+    download_model,
+    import_hub,
+    read_folder_weights,
+    save_safetensors,
+    write_folder,
+)
 from trajectory.storage.weights import (
-    check_weights,
     get_latest_epoch,
     how_to_get_a_model,
     list_epochs,
@@ -44,10 +46,9 @@ from trajectory.storage.weights import (
     save_state,
 )
 from trajectory.utils.errors import InputError
-from trajectory.utils.files import describe_contents, mkdir, read_json, write_atomically, write_json
+from trajectory.utils.files import describe_contents, read_json, write_atomically, write_json
 
 VERSION = 1
-FILES = ('config.json', 'model.safetensors', 'pytorch_model.bin', 'discretizer.npz', 'source.json')
 SOURCE = {'environment': str, 'physics': str, 'data_source': str, 'mean_return': (int, float)}
 MAY_BE_IN_SOURCE = {'environment_settings': dict, 'reference_returns': list}
 
@@ -79,7 +80,10 @@ class TrainedModel:
     ) -> 'TrainedModel':
         """Read a folder of any of the formats, or `owner/name` on the Hugging Face Hub.    flag : of the epoch"""
         return cls.from_run(
-            Path(name) if Path(name).is_dir() else _download(str(name), revision), epoch=epoch, device=device, flag=flag
+            Path(name) if Path(name).is_dir() else download_model(str(name), revision),
+            epoch=epoch,
+            device=device,
+            flag=flag,
         )
 
     @classmethod
@@ -102,7 +106,7 @@ class TrainedModel:
 
     def push_to_hub(self, repo_id: str, *, private: bool | None = None, token: str | None = None) -> str:
         """Put what `save_pretrained` writes on the Hugging Face Hub.    returns : its address there"""
-        hub = _hub()
+        hub = import_hub()
         with tempfile.TemporaryDirectory() as folder:
             self.save_pretrained(Path(folder) / 'model')
             api = hub.HfApi(token=token)
@@ -157,7 +161,7 @@ def load_pretrained_model(folder: Path, epoch, device):
     if epoch not in ('latest', None, kept):
         raise InputError(f'{folder} holds the weights of one epoch only, {kept}.\n  Ask for the latest.')
     recipe = _recipe(config['model'], path) if _is_ours(config) else from_huggingface_config(config)
-    weights, weights_path = _read_weights(folder)
+    weights, weights_path = read_folder_weights(folder)
     if not _is_ours(config):
         weights = from_huggingface_names(weights)
     return build_model(recipe, path, weights, weights_path).to(device), kept
@@ -257,51 +261,6 @@ def _checked(recipe, path):
     return recipe
 
 
-def _read_weights(folder):
-    """The weights of a folder with a config.json, and the file they are from."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    path = folder / 'model.safetensors'
-    if not path.exists():
-        older = folder / 'pytorch_model.bin'
-        if not older.exists():
-            raise InputError(
-                f'{folder} holds neither model.safetensors nor pytorch_model.bin.\n  Copy or download it again.'
-            )
-        return read_weights(older), older
-    try:
-        return check_weights(load_file(path), path), path
-    except (SafetensorError, OSError, RuntimeError, TypeError, KeyError) as error:
-        raise InputError(
-            f'{path} cannot be read as weights: {error}\n  It may be cut short: copy or download it again.'
-        ) from error
-
-
-def _download(name, revision):
-    """A folder with the files of `owner/name`, as they are on the Hub."""
-    if not re.fullmatch(r'[\w.-]+/[\w.-]+', name):
-        raise InputError(f'there is no folder {name}, and it is no name on the Hub, owner/name.\n  Check the path.')
-    hub = _hub()
-    try:
-        return Path(hub.snapshot_download(name, revision=revision, allow_patterns=FILES))
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f'there is no folder {name}, and the Hub has no such model, or is out of reach: {error}\n'
-            '  Check the path, or the name on the Hub: owner/name.'
-        ) from error
-
-
-def _hub():
-    try:
-        import huggingface_hub
-    except ImportError as error:
-        raise InputError(
-            'the Hub needs the package huggingface_hub.\n  Install it: pip install -c constraints.txt -e .[hub]'
-        ) from error
-    return huggingface_hub
-
-
 # --------------------------------- writing -------------------------------- #
 
 
@@ -336,24 +295,9 @@ def check_same(trained: TrainedModel, folder: Path) -> None:
         check_port_reads(folder, model, tokens)
 
 
-@contextmanager
-def write_folder(folder):
-    """Yield a new folder to write to, which becomes `folder` once all is written, and vanishes if anything fails."""
-    folder = Path(folder)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise InputError(f'{folder} is there already, and nothing in it is written over.\n  Name a new folder.')
-    partial = folder.absolute().parent / f'.{secrets.token_hex(4)}.{folder.name}'
-    mkdir(partial, flag='--target')
-    try:
-        yield partial
-        partial.rename(folder)  # takes the place of an empty folder
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-
-
 def _write_pretrained(trained, folder):
     weights = trained.model.state_dict()
-    _save_tensors({name: value for name, value in weights.items() if not name.endswith('.attn.mask')}, folder)
+    save_safetensors({name: value for name, value in weights.items() if not name.endswith('.attn.mask')}, folder)
     write_json(
         folder / 'config.json',
         {
@@ -369,7 +313,7 @@ def _write_pretrained(trained, folder):
 def _write_huggingface(trained, folder):
     recipe = recipe_of(trained.model)
     check_has_a_port(recipe)
-    _save_tensors(to_huggingface_names(trained.model.state_dict()), folder)
+    save_safetensors(to_huggingface_names(trained.model.state_dict()), folder)
     write_json(
         folder / 'config.json',
         to_huggingface_config(
@@ -392,14 +336,6 @@ def _write_reference(trained, folder):
 
 
 FORMATS = {'pretrained': _write_pretrained, 'huggingface': _write_huggingface, 'reference': _write_reference}
-
-
-def _save_tensors(weights, folder):
-    from safetensors.torch import save_file
-
-    weights = {name: value.contiguous().cpu() for name, value in weights.items()}
-    with write_atomically(folder / 'model.safetensors') as partial:
-        save_file(weights, partial, metadata={'format': 'pt'})  # without which `transformers` refuses it
 
 
 def _as_dict(recipe):
