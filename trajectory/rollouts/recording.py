@@ -50,7 +50,6 @@ def prepare_process(args: Parser, device: torch.device) -> None:
     for name in ('n_episodes', 'vis_freq', 'max_episode_steps', 'threads'):
         if getattr(args, name, None) is not None:
             check_positive(name, getattr(args, name))
-    allow_open_files(args.n_episodes)
     many = args.n_episodes > 1 and device.type == 'cpu'
     set_threads(1 if many else args.threads, default=1)
     tune_malloc()
@@ -69,6 +68,7 @@ class Recording:
     def __init__(
         self, args: Parser, spec: EnvironmentSpec, agent: Agent, model: str, facts: dict, recipe: str | None = None
     ):
+        allow_open_files(args.n_episodes)
         self.args, self.spec, self.agent = args, spec, agent
         settings = {name: value for name, value in args.as_dict().items() if name not in {*NEUTRAL, *PLACES}}
         self.facts = {
