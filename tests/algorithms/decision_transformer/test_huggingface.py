@@ -74,7 +74,8 @@ def test_a_model_of_others_takes_its_facts_from_the_data_or_its_card(converted, 
 @pytest.mark.parametrize(('changes', 'message'), [
     ({'n_inner': 7}, 'has n_inner = 7; the network here has None'),
     ({'n_layer': 10**400}, 'n_layer is'), ({'hidden_size': 'x'}, "hidden_size is 'x', expected a int"),
-    ({'hidden_size': 32}, 'does not fit config.json'),
+    ({'n_layer': 0}, 'numbers from 1 to 10000'),
+    ({'hidden_size': 32}, 'does not fit config.json'), ({'hidden_size': 10_000}, 'does not fit config.json'),
 ])  # fmt: skip
 def test_configs_of_other_networks_are_refused(converted, tmp_path, changes, message):
     _, shared, _ = converted

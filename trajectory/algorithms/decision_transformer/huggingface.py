@@ -7,6 +7,7 @@ are kept in an entry of our own; of other folders they are asked for.
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from trajectory.algorithms.decision_transformer.algorithm import DecisionTransformerAlgorithm, find_targets
 from trajectory.datasets.describe import describe_data
@@ -37,6 +38,7 @@ DEFAULTS = {  # of its config, for files that leave some out
     'action_tanh': True,
 }
 FIXED = {'n_inner': None, 'layer_norm_epsilon': 1e-5}  # settings that the network here does not have
+MAX_SIZE = 10_000  # of a width, or a number of layers
 DEFAULT_K = 20  # `max_length`, which it writes only if it differs
 
 
@@ -91,9 +93,10 @@ def load_huggingface(
     source, epoch = facts.pop('source'), facts.pop('epoch')
     weights, path = read_folder_weights(folder)
     with write_folder(target) as run:
-        model = DecisionTransformer(**recipe)
+        with torch.device('meta'):  # nothing is allocated for what the weights do not have
+            model = DecisionTransformer(**recipe)
         try:
-            model.load_state_dict(from_huggingface(weights))
+            model.load_state_dict(from_huggingface(weights), assign=True)
         except (RuntimeError, KeyError) as error:
             raise InputError(
                 f'{path} does not fit config.json beside it: {error}\n  Copy or download both again.'
@@ -118,10 +121,11 @@ def read_recipe(config: dict, folder: Path) -> dict:
                 '  Convert a model without it.'
             )
     for name, default in DEFAULTS.items():
-        if type(recipe[name]) is not type(default) or (isinstance(default, int) and not 0 < recipe[name] + 1 < 2**20):
+        value, kind = recipe[name], type(default)
+        if type(value) is not kind or (kind is int and not 1 <= value <= MAX_SIZE):
             raise InputError(
-                f'{folder / "config.json"}: {name} is {str(recipe[name])[:60]!r}, '
-                f'expected a {type(default).__name__}.\n  Copy or download it again.'
+                f'{folder / "config.json"}: {name} is {str(value)[:60]!r}, '
+                f'expected a {kind.__name__}, numbers from 1 to {MAX_SIZE}.\n  Copy or download it again.'
             )
     return {**recipe, 'dropout': config.get('resid_pdrop', 0.1)}
 
