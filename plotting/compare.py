@@ -9,7 +9,7 @@ from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from pathlib import Path
 
 from plotting.read_results import is_number, load_result, mean_and_error
-from trajectory.algorithms.trajectory_transformer.pretrained import read_source
+from trajectory.datasets.describe import read_source
 from trajectory.utils.errors import InputError
 
 

@@ -80,7 +80,7 @@ def convert_decision_transformer(args, folder):
         return
     given = {name: getattr(args, name) for name in ('dataset', 'dataset_path', 'state_mean', 'state_std', 'scale')}
     load_huggingface(folder, args.target, **given)
-    print(f'{args.target} holds a run: python scripts/evaluate.py --config config.decision --loadpath …')
+    print(f'{args.target} holds a run, which scripts/evaluate.py --config config.decision evaluates')
 
 
 def check_method(folder, method, format):

@@ -14,9 +14,11 @@ import zipfile
 from contextlib import contextmanager
 from copy import deepcopy
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -24,10 +26,14 @@ from plotting.curve import read_metrics
 from plotting.read_results import load_result
 from plotting.report import write_report
 from tests.datasets.test_sources import steps
+from trajectory.algorithms.behavior_cloning.algorithm import BehaviorCloning, Policy
+from trajectory.algorithms.decision_transformer.algorithm import DecisionTransformerAlgorithm
+from trajectory.algorithms.decision_transformer.huggingface import load_huggingface, save_huggingface
 from trajectory.algorithms.trajectory_transformer.pretrained import TrainedModel
 from trajectory.datasets.hdf5 import read_metadata, write_episodes
 from trajectory.datasets.importing import import_episodes
 from trajectory.datasets.inspection import inspect_file
+from trajectory.models.decision_transformer import DecisionTransformer
 from trajectory.storage.archives import unpack
 from trajectory.storage.checkpoints import find_checkpoint
 from trajectory.storage.config import load_args, load_config
@@ -51,7 +57,8 @@ def make_files(folder):
     shutil.copytree(BUNDLED, folder / 'run')
     (folder / 'run/args.json').write_text(json.dumps({'dataset': 'x', 'n_epochs': 3, 'seed': 1}))
     (folder / 'run/metrics.jsonl').write_text(''.join(json.dumps({**ROW, 'step': k}) + '\n' for k in range(1, 4)))
-    save_tensors({'settings': {'seed': 1}, 'model': {'a': __import__('torch').ones(3)}}, folder / 'run/resume.pt')
+    save_tensors({'settings': {'seed': 1}, 'model': {'a': torch.ones(3)}}, folder / 'run/resume.pt')
+    make_policies(folder)
     (folder / 'plan').mkdir()
     (folder / 'plan/rollout.json').write_text(json.dumps(ROLLOUT))
     write_episodes(folder / 'data.hdf5', steps(40), {'env': 'Hopper-v4', 'sources': ['a', 'b']})
@@ -65,6 +72,26 @@ def make_files(folder):
         archive.writestr('a/b', 'hello')
 
 
+def make_policies(folder):
+    """Runs of the other methods, and a folder of `transformers`."""
+    torch.manual_seed(0)
+    source = {'environment': 'Hopper-v4', 'physics': 'd4rl', 'data_source': 'a', 'mean_return': 1.0}
+    sizes = {'state_dim': 11, 'act_dim': 3, 'hidden_size': 8, 'n_layer': 1, 'n_head': 1, 'max_ep_len': 9,
+             'activation_function': 'relu', 'dropout': 0.1, 'action_tanh': True}  # fmt: skip
+    facts = {'K': 5, 'scale': 1.0, 'targets': [9.0], 'best_return': 9.0, 'worst_return': 0.0, 'mode': 'normal',
+             'state_mean': [0.0] * 11, 'state_std': [1.0] * 11}  # fmt: skip
+    width = {'observation_dim': 11, 'action_dim': 3, 'context': 2, 'width': 8, 'n_layer': 1, 'dropout': 0.1}
+    for name, network, config in (
+        ('run_dt', DecisionTransformer(**sizes), {'model': sizes, **facts}),
+        ('run_bc', Policy(**width), width),
+    ):
+        (folder / name).mkdir()
+        (folder / name / 'model_config.json').write_text(json.dumps(config))
+        (folder / name / 'source.json').write_text(json.dumps(source))
+        save_tensors(network.state_dict(), folder / name / 'state_1.pt')
+    save_huggingface(folder / 'run_dt', folder / 'run_hf')
+
+
 def report(folder):
     logs = folder / 'logs/x'
     shutil.copytree(folder / 'run', logs / 'gpt/a')
@@ -76,6 +103,19 @@ def load_trained(folder):
     TrainedModel.from_run(folder / 'run')
 
 
+def load_and_act(algorithm, name):
+    """Load a run, and take the actions of one step."""
+
+    def read(folder):
+        loaded = algorithm.load(folder / name)
+        agent = loaded.agent(SimpleNamespace(target_return=None, mode=None))
+        agent.reset(np.zeros((2, 11)), [0, 1])
+        agent.act(np.zeros((2, 11)))
+        loaded.spec()
+
+    return read
+
+
 READERS = {  # what each file is read by; the report reads all that lies in a run's folder, and never fails
     'run/args.json': (lambda f: load_args(f / 'run'), report),
     'run/model_config.json': (load_trained, lambda f: load_config(f / 'run/model_config.json')),
@@ -84,6 +124,13 @@ READERS = {  # what each file is read by; the report reads all that lies in a ru
     'run/discretizer.npz': (load_trained,),
     'run/metrics.jsonl': (lambda f: read_metrics(f / 'run/metrics.jsonl'), report),
     'run/resume.pt': (lambda f: find_checkpoint(f / 'run', {'seed': 1}),),
+    'run_dt/model_config.json': (load_and_act(DecisionTransformerAlgorithm, 'run_dt'),),
+    'run_dt/source.json': (load_and_act(DecisionTransformerAlgorithm, 'run_dt'),),
+    'run_dt/state_1.pt': (load_and_act(DecisionTransformerAlgorithm, 'run_dt'),),
+    'run_bc/model_config.json': (load_and_act(BehaviorCloning, 'run_bc'),),
+    'run_bc/source.json': (load_and_act(BehaviorCloning, 'run_bc'),),
+    'run_hf/config.json': (lambda f: load_huggingface(f / 'run_hf', f / 'made'),),
+    'run_hf/model.safetensors': (lambda f: load_huggingface(f / 'run_hf', f / 'made'),),
     'plan/rollout.json': (lambda f: load_result(f / 'plan'), report),
     'data.hdf5': (lambda f: inspect_file(f / 'data.hdf5'), lambda f: read_metadata(f / 'data.hdf5')),
     'data.npz': (lambda f: import_episodes(f / 'data.npz'),),
@@ -167,9 +214,9 @@ def test_damaged_files_end_as_input_errors(whole, tmp_path_factory, name, edits,
     folder = tmp_path_factory.mktemp('case')
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     try:
-        if name.startswith(('run/', 'plan/')):
-            shutil.copytree(whole / 'run', folder / 'run')
-            shutil.copytree(whole / 'plan', folder / 'plan')
+        if '/' in name:
+            for part in {name.partition('/')[0], 'run', 'plan'}:  # which the report shows
+                shutil.copytree(whole / part, folder / part)
         else:
             shutil.copy(whole / name, folder / name)
         path = folder / name

@@ -5,6 +5,7 @@ import random
 import pytest
 import torch
 
+from trajectory.storage.weights import build_with_weights
 from trajectory.utils import (
     Config,
     InputError,
@@ -98,3 +99,14 @@ def test_a_file_of_something_else_is_not_weights(tmp_path, other):
     torch.save(other, tmp_path / 'state_1.pt')
     with pytest.raises(InputError, match=r'holds a \w+, not a state dict of tensors'):
         load_model(tmp_path)
+
+
+def test_a_network_is_built_of_what_its_weights_hold_and_nothing_more(tmp_path):
+    made = torch.nn.Linear(3, 2)
+    built = build_with_weights(lambda: torch.nn.Linear(3, 2), made.state_dict(), tmp_path / 'x.pt')
+    assert torch.equal(built.weight, made.weight)
+    assert built.weight.requires_grad
+    half = build_with_weights(lambda: torch.nn.Linear(3, 2), made.half().state_dict(), tmp_path / 'x.pt')
+    assert half.weight.dtype == torch.float32
+    with pytest.raises(InputError, match=r'x.pt does not fit the recipe beside it'):  # 4 TB, if it were made
+        build_with_weights(lambda: torch.nn.Linear(10**6, 10**6), made.state_dict(), tmp_path / 'x.pt')

@@ -15,7 +15,7 @@ from tests.scripts.test_train_and_plan import TINY_MODEL, start
 from trajectory.training.distributed import Distributed, connect
 
 ROOT = Path(__file__).parents[2]
-N_ENDS = int(os.environ.get('TORCHRUN_ENDS', 3))  # which were 4 failures in 20, before the processes left in step
+N_ENDS = int(os.environ.get('TORCHRUN_ENDS', 2))  # without `_End`, 2 of 42 failed on a busy machine
 NO_DROPOUT = ('--embd_pdrop', '0', '--resid_pdrop', '0', '--attn_pdrop', '0')
 UNEVEN = (*TINY_MODEL, '--n_epochs', '2', '--batch_size', '47', '--log_freq', '1', '--held_out', '0.2')
 
@@ -67,13 +67,13 @@ def test_a_team_of_two_has_the_losses_and_the_weights_of_one(recording, tmp_path
         assert ours == pytest.approx(theirs, rel=1e-5)
 
 
-def test_processes_that_have_nothing_to_do_end_without_an_error(recording, tmp_path):  # noqa: F811
+def test_processes_end_without_an_error_after_training_and_with_nothing_to_do(recording, tmp_path):  # noqa: F811
     flags = ('--dataset', 'tiny', '--dataset_path', recording, '--logbase', tmp_path, *UNEVEN, '--n_epochs', '1')
-    start('train', *flags)
-    for _ in range(N_ENDS):
-        done = torchrun(*flags)
+    for k in range(N_ENDS):
+        done = torchrun(*flags, '--exp_name', k // 2)  # the second time it is finished
         assert done.returncode == 0, done.stderr
         assert 'terminate called' not in done.stderr
+        assert 'Weights, settings and' in done.stdout
 
 
 def test_alone_nothing_changes():

@@ -216,6 +216,11 @@ def from_huggingface(weights: dict) -> dict:
         for name, value in weights.items()
         if not name.endswith(dropped)
     }
+    if not {'transformer.wpe.weight', 'embed_ln.bias'} <= renamed.keys():
+        raise InputError(
+            'these weights have no encoder.wpe.weight or no embed_ln.bias: they are of no DecisionTransformerModel.\n'
+            '  Copy or download them again.'
+        )
     positions = renamed.pop('transformer.wpe.weight')
     return {**renamed, 'embed_ln.bias': renamed['embed_ln.bias'] + positions[0]}
 

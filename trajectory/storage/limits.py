@@ -1,5 +1,7 @@
 """Say what a file may ask for: settings of a model and of a dataset, checked before anything is built from them."""
 
+from collections.abc import Mapping
+
 from trajectory.utils.errors import InputError, shorten
 
 MAX_MODEL = 2**28  # numbers, the attention masks included
@@ -44,7 +46,7 @@ RESTORE = 'Restore the file, or download it again.'
 
 def check_model_settings(settings, path, remedy: str = RESTORE) -> None:
     """Refuse settings that describe no model, or one too large to be meant.    path : the file they are from"""
-    _check(settings, MODEL, path, remedy)
+    check_record(settings, MODEL, path, remedy)
     width, depth = settings['n_embd'], settings['n_layer']
     vocabulary = settings['vocab_size'] * settings['transition_dim']
     places = settings['block_size'] + settings['observation_dim']  # of a goal
@@ -57,32 +59,52 @@ def check_model_settings(settings, path, remedy: str = RESTORE) -> None:
 
 def check_data_settings(settings, path, remedy: str = RESTORE) -> None:
     """Refuse settings that describe no dataset.    path : the file they are from"""
-    _check(settings, DATA, path, remedy)
+    check_record(settings, DATA, path, remedy)
     if unknown := sorted(set(settings) - set(DATA)):
         raise InputError(
             f'{path} has the setting {unknown[0]!r}, which no dataset is made with.\n  There are {", ".join(DATA)}.'
         )
 
 
-def _check(settings, table, path, remedy):
-    missing = [name for name in table if name not in settings and name not in MAY_BE_MISSING]
+def check_record(record, table, path, remedy: str = RESTORE) -> None:
+    """Refuse a record read from a file that lacks an entry of a table, or holds something else there.
+
+    table : name: (kind, least, most), of a number; of a list of numbers the bounds are of its length. A tuple of texts
+            is a choice
+    path  : the file it is from
+    """
+    if not isinstance(record, Mapping):
+        raise InputError(f'{path} holds a {type(record).__name__}, expected an object.\n  {remedy}')
+    missing = [name for name in table if name not in record and name not in MAY_BE_MISSING]
     if missing:
         raise InputError(f'{path} says nothing of {", ".join(missing)}.\n  {remedy}')
     for name, (kind, *limits) in table.items():
-        value = settings.get(name)
-        if value is None and (name in MAY_BE_NONE or name not in settings):
+        value = record.get(name)
+        if value is None and (name in MAY_BE_NONE or name not in record):
             continue
-        if not _is_a(kind, value) or (limits and not limits[0] <= value <= limits[1]):
+        size = len(value) if isinstance(value, list) else value
+        if not _is_a(kind, value) or (limits and not limits[0] <= size <= limits[1]):
+            expected = _WORDS.get(kind) or f'one of {", ".join(kind)}'
             between = f' from {limits[0]:,} to {limits[1]:,}' if limits else ''
-            raise InputError(f'{path}: {name} is {shorten(value)!r}, expected {_WORDS[kind]}{between}.\n  {remedy}')
+            raise InputError(f'{path}: {name} is {shorten(value)!r}, expected {expected}{between}.\n  {remedy}')
 
 
-_WORDS = {int: 'a whole number', float: 'a number', str: 'a text'}
+_WORDS = {
+    int: 'a whole number',
+    float: 'a number',
+    str: 'a text',
+    bool: 'true or false',
+    list: 'a list of numbers, of a length',
+}
 
 
 def _is_a(kind, value):
-    if isinstance(value, bool):
-        return False
+    if isinstance(kind, tuple):
+        return isinstance(value, str) and value in kind
+    if isinstance(value, bool) or kind is bool:
+        return isinstance(value, bool) and kind is bool
+    if kind is list:
+        return isinstance(value, list) and all(_is_a(float, one) for one in value)
     if kind is float:
         return isinstance(value, int | float) and -MAX_NUMBER <= value <= MAX_NUMBER
     return isinstance(value, kind)

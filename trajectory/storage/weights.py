@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from trajectory.utils.errors import InputError
+from trajectory.utils.errors import InputError, shorten
 from trajectory.utils.files import check_regular, write_atomically
 
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
@@ -79,6 +79,22 @@ def read_weights(path: Path) -> dict:
             '  Write it with torch.save(model.state_dict(), path).'
         )
     return check_weights(weights, path)
+
+
+def build_with_weights(make, weights: dict, path: Path):
+    """A network with these weights, in 32 bits; nothing is allocated for what they do not hold.
+
+    make : returns the network that the record beside them describes    path : the weights' file
+    """
+    try:
+        with torch.device('meta'):
+            model = make()
+        model.load_state_dict(weights, assign=True)
+    except (RuntimeError, TypeError) as error:
+        raise InputError(
+            f'{path} does not fit the recipe beside it: {shorten(error, 500)}\n  Restore the pair, or train again.'
+        ) from error
+    return model.float()
 
 
 def check_weights(weights: dict, path: Path) -> dict:

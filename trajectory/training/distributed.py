@@ -5,7 +5,10 @@ A process that is started alone has a world size of 1, and sends nothing. `torch
     torchrun --nproc_per_node=2 scripts/train.py --dataset hopper-medium-v2
 """
 
+import atexit
+import logging
 import os
+import sys
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -78,11 +81,30 @@ def processes(device: torch.device):
     if distributed.world_size == 1:
         yield distributed, device
         return
+    atexit.register(end := _End())
     try:
         yield distributed, device
         dist.barrier()  # else a rank may end while the transport's threads of another still serve it
+        end.is_clean = True
     finally:
         dist.destroy_process_group()
+
+
+class _End:
+    """Ends a process whose work is done without tearing down the interpreter.
+
+    A thread of gloo may still be about to drop a tensor, which takes the interpreter's lock; while that is torn down,
+    such a thread aborts the process, and torchrun takes the run for failed.
+    """
+
+    is_clean = False
+
+    def __call__(self):
+        if self.is_clean:
+            logging.shutdown()
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(0)
 
 
 def connect(device: torch.device) -> tuple[Distributed, torch.device]:

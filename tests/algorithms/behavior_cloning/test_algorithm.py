@@ -19,6 +19,7 @@ from trajectory.algorithms.behavior_cloning import ALGORITHM
 from trajectory.algorithms.behavior_cloning.algorithm import Policy, PolicyAgent, _contexts
 from trajectory.datasets.episodes import Episodes
 from trajectory.datasets.hdf5 import write_episodes
+from trajectory.utils.errors import InputError
 
 ROOT = Path(__file__).parents[3]
 SMALL = (
@@ -210,3 +211,19 @@ def test_weights_of_another_recipe_are_refused(logbase, tmp_path):
     (tmp_path / 'x/model_config.json').write_text(json.dumps({**recipe, 'width': 17}))
     with pytest.raises(utils.InputError, match='does not fit the recipe beside it'):
         ALGORITHM.load(tmp_path / 'x')
+
+
+@pytest.mark.parametrize(('file', 'content', 'message'), [
+    ('source.json', {}, 'says nothing of'), ('source.json', [1], 'says nothing of'),
+    ('model_config.json', {'width': 8}, 'says nothing of observation_dim'),
+    ('model_config.json', {'observation_dim': 11, 'action_dim': 3, 'context': 2, 'width': 10**400, 'n_layer': 1,
+                           'dropout': 0.1}, 'width is'),
+    ('model_config.json', {'observation_dim': 11, 'action_dim': 3, 'context': 10**4, 'width': 2**16, 'n_layer': 9,
+                           'dropout': 0.1}, 'does not fit the recipe beside it'),
+])  # fmt: skip
+def test_a_run_whose_records_are_damaged_is_refused(recording, tmp_path, file, content, message):
+    start(train, 'train', *SMALL, '--dataset_path', recording, '--logbase', tmp_path, '--n_epochs', '1')
+    run = tmp_path / 'mine/bc/default'
+    (run / file).write_text(json.dumps(content))
+    with pytest.raises(InputError, match=message):
+        ALGORITHM.load(run)

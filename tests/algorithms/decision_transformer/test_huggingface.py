@@ -11,6 +11,7 @@ from tests.algorithms.decision_transformer.test_algorithm import SMALL, recordin
 from tests.scripts.test_convert import start_convert
 from trajectory.algorithms.decision_transformer import ALGORITHM
 from trajectory.algorithms.decision_transformer.huggingface import load_huggingface
+from trajectory.storage.run_folder import hash_recipe
 from trajectory.utils.errors import InputError
 
 
@@ -59,28 +60,42 @@ def test_a_model_of_others_takes_its_facts_from_the_data_or_its_card(converted, 
     (theirs / 'model.safetensors').write_bytes((shared / 'model.safetensors').read_bytes())
     with pytest.raises(InputError, match='says nothing of the data that the model was trained on'):
         load_huggingface(theirs, tmp_path / 'a')
-    with pytest.raises(InputError, match='state_mean has 2 numbers; the model reads observations of 11'):
+    with pytest.raises(
+        InputError, match=r'state_mean is .\[1.0, 2.0\]., expected a list of numbers, of a length from 11 to 11'
+    ):
         load_huggingface(theirs, tmp_path / 'a', 'mine', recording, state_mean=[1.0, 2.0])
     assert not (tmp_path / 'a').exists()
     loaded = ALGORITHM.load(load_huggingface(theirs, tmp_path / 'a', 'mine', recording))
     original = ALGORITHM.load(run)
     np.testing.assert_allclose(loaded.statistics, original.statistics, rtol=1e-6)
     assert (loaded.facts, loaded.facts['K']) == (original.facts, 5)
+    assert hash_recipe(tmp_path / 'a') != hash_recipe(run), 'its results would be averaged with another run of the data'
     carded = ALGORITHM.load(load_huggingface(theirs, tmp_path / 'b', 'mine', recording, [1.0] * 11, [2.0] * 11, 10.0))
     assert [each.tolist() for each in carded.statistics] == [[1.0] * 11, [2.0] * 11]
     assert carded.facts['scale'] == 10.0
+    assert hash_recipe(tmp_path / 'a') != hash_recipe(tmp_path / 'b')
 
 
 @pytest.mark.parametrize(('changes', 'message'), [
     ({'n_inner': 7}, 'has n_inner = 7; the network here has None'),
-    ({'n_layer': 10**400}, 'n_layer is'), ({'hidden_size': 'x'}, "hidden_size is 'x', expected a int"),
-    ({'n_layer': 0}, 'numbers from 1 to 10000'),
-    ({'hidden_size': 32}, 'does not fit config.json'), ({'hidden_size': 10_000}, 'does not fit config.json'),
+    ({'n_layer': 10**400}, 'n_layer is'), ({'n_layer': 0}, "n_layer is '0', expected a whole number from 1 to 1,000"),
+    ({'hidden_size': 'x'}, "hidden_size is 'x', expected a whole number"),
+    ({'hidden_size': 32}, 'does not fit the recipe'), ({'hidden_size': 2**16}, 'does not fit the recipe'),
+    ({'trajectory': [1]}, 'holds a list, expected an object'),
+    ({'trajectory.epoch': '../../../x'}, "epoch is '../../../x', expected a whole number"),
+    ({'trajectory.epoch': -1}, "epoch is '-1'"), ({'trajectory.scale': 0}, "scale is '0', expected a number"),
+    ({'trajectory.K': 'x'}, "K is 'x'"), ({'trajectory.targets': ['x']}, 'targets is .* expected a list of numbers'),
+    ({'trajectory.mode': 'noisy'}, "mode is 'noisy', expected one of normal, delayed"),
+    ({'trajectory.state_std': [0.0] * 11}, 'state_std holds 0.0, expected numbers above 0'),
+    ({'trajectory.state_mean': [None] * 11}, 'state_mean is'), ({'trajectory.source': {}}, 'says nothing of'),
 ])  # fmt: skip
 def test_configs_of_other_networks_are_refused(converted, tmp_path, changes, message):
     _, shared, _ = converted
     config = json.loads((shared / 'config.json').read_text())
-    (tmp_path / 'config.json').write_text(json.dumps({**config, **changes}))
+    for name, value in changes.items():
+        entry, _, inner = name.partition('.')
+        (config[entry] if inner else config)[inner or entry] = value
+    (tmp_path / 'config.json').write_text(json.dumps(config))
     (tmp_path / 'model.safetensors').write_bytes((shared / 'model.safetensors').read_bytes())
     with pytest.raises(InputError, match=message):
         load_huggingface(tmp_path, tmp_path / 'run')

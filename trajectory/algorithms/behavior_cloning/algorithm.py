@@ -9,19 +9,29 @@ import torch
 from torch import nn
 
 from trajectory.algorithms.base import Algorithm
-from trajectory.datasets.describe import describe_data
+from trajectory.datasets.describe import describe_data, read_source
 from trajectory.datasets.episodes import Episodes
 from trajectory.datasets.preprocessing import get_preprocess_fn
 from trajectory.datasets.sources import find_source
 from trajectory.environments.spec import EnvironmentSpec
 from trajectory.rollouts.agent import Agent
+from trajectory.storage.limits import check_record
 from trajectory.storage.run_folder import hash_model
-from trajectory.storage.weights import pick_epoch, read_weights, save_state
+from trajectory.storage.weights import build_with_weights, pick_epoch, read_weights, save_state
 from trajectory.training.batches import ShuffledBatches
 from trajectory.utils.errors import InputError, check_fraction, check_positive
 from trajectory.utils.files import read_json, write_json
 
 log = logging.getLogger(__name__)
+
+RECIPE = {  # of a `Policy`: type, least, most
+    'observation_dim': (int, 1, 10_000),
+    'action_dim': (int, 1, 10_000),
+    'context': (int, 1, 10_000),
+    'width': (int, 1, 2**16),
+    'n_layer': (int, 1, 1_000),
+    'dropout': (float, 0, 1),
+}
 
 
 class Policy(nn.Module):
@@ -144,15 +154,10 @@ class BehaviorCloning(Algorithm):
     @classmethod
     def load(cls, folder, epoch='latest', device='cpu'):
         self, folder = cls(), Path(folder)
-        recipe, self.record = read_json(folder / 'model_config.json'), read_json(folder / 'source.json')
+        recipe, self.record = read_json(folder / 'model_config.json'), read_source(folder / 'source.json')
+        check_record(recipe, RECIPE, folder / 'model_config.json')
         self.epoch, path = pick_epoch(folder, epoch)
-        try:
-            self.policy = Policy(**recipe)
-            self.policy.load_state_dict(read_weights(path))
-        except (TypeError, RuntimeError) as error:
-            raise InputError(
-                f'{path} does not fit the recipe beside it: {error}\n  Restore the pair, or train again.'
-            ) from error
+        self.policy = build_with_weights(lambda: Policy(**recipe), read_weights(path), path)
         self.policy.to(device).eval()
         self.mean_return = self.record['mean_return']
         return self

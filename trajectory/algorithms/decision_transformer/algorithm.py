@@ -8,22 +8,41 @@ import torch
 
 from trajectory.algorithms.base import Algorithm
 from trajectory.algorithms.decision_transformer.agent import ReturnConditionedAgent
-from trajectory.datasets.describe import describe_data
+from trajectory.datasets.describe import describe_data, read_source
 from trajectory.datasets.episodes import Episodes
 from trajectory.datasets.preprocessing import get_preprocess_fn
 from trajectory.datasets.return_windows import Batch, ReturnWindows, find_statistics
 from trajectory.datasets.sources import find_source
 from trajectory.environments.spec import EnvironmentSpec
 from trajectory.models.decision_transformer import DecisionTransformer, action_loss, n_parameters
+from trajectory.storage.limits import RESTORE, check_record
 from trajectory.storage.run_folder import hash_model
-from trajectory.storage.weights import pick_epoch, read_weights, save_state
+from trajectory.storage.weights import build_with_weights, pick_epoch, read_weights, save_state
 from trajectory.utils.errors import InputError, check_fraction, check_positive
 from trajectory.utils.files import read_json, write_json
 
 log = logging.getLogger(__name__)
 
 MAX_GRAD_NORM = 0.25
-FACTS = ('K', 'scale', 'targets', 'best_return', 'worst_return', 'mode')
+RECIPE = {  # of a `DecisionTransformer`: type, least, most
+    'state_dim': (int, 1, 10_000),
+    'act_dim': (int, 1, 10_000),
+    'hidden_size': (int, 1, 2**16),
+    'n_layer': (int, 1, 1_000),
+    'n_head': (int, 1, 1_000),
+    'max_ep_len': (int, 1, 10**6),
+    'activation_function': (str,),
+    'dropout': (float, 0, 1),
+    'action_tanh': (bool,),
+}
+FACTS = {
+    'K': (int, 1, 10**6),
+    'scale': (float, 1e-9, 1e9),
+    'targets': (list, 1, 100),
+    'best_return': (float,),
+    'worst_return': (float,),
+    'mode': (('normal', 'delayed'),),
+}
 N_HELD_OUT = 1024  # windows that held-out numbers are of
 
 # (targets, the first the default; scale) by how the environment's id begins; CORL's beside the original's
@@ -186,18 +205,14 @@ class DecisionTransformerAlgorithm(Algorithm):
     @classmethod
     def load(cls, folder, epoch='latest', device='cpu'):
         self, folder = cls(), Path(folder)
-        self.config, self.record = read_json(folder / 'model_config.json'), read_json(folder / 'source.json')
+        self.config, self.record = read_json(folder / 'model_config.json'), read_source(folder / 'source.json')
+        check_config(self.config, folder / 'model_config.json')
         self.epoch, path = pick_epoch(folder, epoch)
-        try:
-            self.model = DecisionTransformer(**self.config['model'])
-            self.model.load_state_dict(read_weights(path))
-            self.facts = {name: self.config[name] for name in FACTS}
-            self.statistics = [np.array(self.config[name], dtype=np.float32) for name in ('state_mean', 'state_std')]
-            self.mean_return = self.record['mean_return']
-        except (TypeError, RuntimeError, KeyError) as error:
-            raise InputError(
-                f'{path} does not fit model_config.json beside it: {error}\n  Restore the pair, or train again.'
-            ) from error
+        recipe = self.config['model']
+        self.model = build_with_weights(lambda: DecisionTransformer(**recipe), read_weights(path), path)
+        self.facts = {name: self.config[name] for name in FACTS}
+        self.statistics = [np.array(self.config[name], dtype=np.float32) for name in ('state_mean', 'state_std')]
+        self.mean_return = self.record['mean_return']
         self.model.to(device).eval()
         return self
 
@@ -233,6 +248,16 @@ class DecisionTransformerAlgorithm(Algorithm):
 
 
 UNTRAINED = ('predict_state', 'predict_return', 'transformer.wte')  # weights that the loss does not reach
+
+
+def check_config(config, path):
+    """Refuse a model_config.json that is not whole.    path : the file it is from"""
+    check_record(config, FACTS, path)
+    check_record(config.get('model'), RECIPE, path)
+    width = config['model']['state_dim']
+    check_record(config, {name: (list, width, width) for name in ('state_mean', 'state_std')}, path)
+    if min(config['state_std']) <= 0:
+        raise InputError(f'{path}: state_std holds {min(config["state_std"])}, expected numbers above 0.\n  {RESTORE}')
 
 
 def batch_loss(model, batch: Batch) -> torch.Tensor:

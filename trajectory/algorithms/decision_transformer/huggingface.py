@@ -6,11 +6,13 @@ are kept in an entry of our own; of other folders they are asked for.
 
 from pathlib import Path
 
-import numpy as np
-import torch
-
-from trajectory.algorithms.decision_transformer.algorithm import DecisionTransformerAlgorithm, find_targets
-from trajectory.datasets.describe import describe_data
+from trajectory.algorithms.decision_transformer.algorithm import (
+    RECIPE,
+    DecisionTransformerAlgorithm,
+    check_config,
+    find_targets,
+)
+from trajectory.datasets.describe import check_source, describe_data
 from trajectory.datasets.episodes import Episodes
 from trajectory.datasets.return_windows import find_statistics
 from trajectory.datasets.sources import find_source
@@ -20,9 +22,10 @@ from trajectory.models.decision_transformer import (
     huggingface_config,
     to_huggingface,
 )
+from trajectory.storage.limits import check_record
 from trajectory.storage.model_files import read_folder_weights, save_safetensors, write_folder
-from trajectory.storage.weights import save_state
-from trajectory.utils.errors import InputError
+from trajectory.storage.weights import build_with_weights, save_state
+from trajectory.utils.errors import InputError, shorten
 from trajectory.utils.files import read_json, write_json
 
 MODEL_TYPE = 'decision_transformer'
@@ -38,7 +41,6 @@ DEFAULTS = {  # of its config, for files that leave some out
     'action_tanh': True,
 }
 FIXED = {'n_inner': None, 'layer_norm_epsilon': 1e-5}  # settings that the network here does not have
-MAX_SIZE = 10_000  # of a width, or a number of layers
 DEFAULT_K = 20  # `max_length`, which it writes only if it differs
 
 
@@ -56,9 +58,8 @@ def save_huggingface(run, target, epoch='latest') -> Path:
     kept = {name: value for name, value in algorithm.config.items() if name != 'model'}
     with write_folder(target) as folder:
         save_safetensors(to_huggingface(algorithm.model.state_dict()), folder)
-        write_json(
-            folder / 'config.json', {**config, EXTRA: {**kept, 'epoch': algorithm.epoch, 'source': algorithm.record}}
-        )
+        kept |= {'epoch': algorithm.epoch, 'source': algorithm.record}
+        write_json(folder / 'config.json', {**config, EXTRA: kept})
     return Path(target)
 
 
@@ -74,68 +75,45 @@ def load_huggingface(
                             config.json, else of the dataset
     scale                 : that returns-to-go were divided by; None: the environment's
     """
-    folder = Path(folder)
-    config = read_json(folder / 'config.json')
-    recipe = read_recipe(config, folder)
-    kept = config.get(EXTRA)
-    if not isinstance(kept, dict) or not {'state_mean', 'state_std', 'source', 'epoch', 'K'} <= kept.keys():
-        kept = describe_training(config, folder, dataset, dataset_path)
-    statistics = {'state_mean': kept['state_mean'], 'state_std': kept['state_std']}
-    for name, given in (('state_mean', state_mean), ('state_std', state_std)):
-        if given is not None:
-            statistics[name] = given
-        if np.shape(statistics[name]) != (recipe['state_dim'],):
-            raise InputError(
-                f'{name} has {np.size(statistics[name])} numbers; the model reads observations of '
-                f'{recipe["state_dim"]}.\n  Pass --{name} as its card prints it.'
-            )
-    facts = {**kept, **statistics, **({} if scale is None else {'scale': scale})}
-    source, epoch = facts.pop('source'), facts.pop('epoch')
-    weights, path = read_folder_weights(folder)
+    folder, path = Path(folder), Path(folder, 'config.json')
+    config = read_json(path)
+    recipe = read_recipe(config, path)
+    kept = config.get(EXTRA) or describe_training(config, path, dataset, dataset_path)
+    check_record(kept, {'epoch': (int, 0, 10**9)}, path)
+    given = {'state_mean': state_mean, 'state_std': state_std, 'scale': scale}
+    facts = {**kept, **{name: value for name, value in given.items() if value is not None}, 'model': recipe}
+    source, epoch = check_source(facts.pop('source', None), path), facts.pop('epoch')
+    check_config(facts, path)
+    weights, weights_path = read_folder_weights(folder)
+    model = build_with_weights(lambda: DecisionTransformer(**recipe), from_huggingface(weights), weights_path)
     with write_folder(target) as run:
-        with torch.device('meta'):  # nothing is allocated for what the weights do not have
-            model = DecisionTransformer(**recipe)
-        try:
-            model.load_state_dict(from_huggingface(weights), assign=True)
-        except (RuntimeError, KeyError) as error:
-            raise InputError(
-                f'{path} does not fit config.json beside it: {error}\n  Copy or download both again.'
-            ) from error
         save_state(model, run / f'state_{epoch}.pt')
-        write_json(run / 'model_config.json', {'model': recipe, **facts})
+        write_json(run / 'model_config.json', facts)
         write_json(run / 'source.json', source)
-        write_json(
-            run / 'args.json', {'algorithm': 'decision_transformer', 'dataset': dataset or source.get('dataset')}
-        )
-        DecisionTransformerAlgorithm.load(run)
+        identity = DecisionTransformerAlgorithm.load(run).identity()  # or its results would pass for another model's
+        write_json(run / 'args.json', {'algorithm': MODEL_TYPE, 'dataset': dataset, 'converted_model': identity})
     return Path(target)
 
 
-def read_recipe(config: dict, folder: Path) -> dict:
+def read_recipe(config: dict, path: Path) -> dict:
     """What `DecisionTransformer` takes, of a config.json."""
     recipe = {name: config.get(name, default) for name, default in DEFAULTS.items()}
+    recipe['dropout'] = config.get('resid_pdrop', 0.1)
+    check_record(recipe, RECIPE, path)
     for name, value in FIXED.items():
         if config.get(name, value) != value:
             raise InputError(
-                f'{folder / "config.json"} has {name} = {config[name]}; the network here has {value}.\n'
+                f'{path} has {name} = {shorten(config[name])}; the network here has {value}.\n'
                 '  Convert a model without it.'
             )
-    for name, default in DEFAULTS.items():
-        value, kind = recipe[name], type(default)
-        if type(value) is not kind or (kind is int and not 1 <= value <= MAX_SIZE):
-            raise InputError(
-                f'{folder / "config.json"}: {name} is {str(value)[:60]!r}, '
-                f'expected a {kind.__name__}, numbers from 1 to {MAX_SIZE}.\n  Copy or download it again.'
-            )
-    return {**recipe, 'dropout': config.get('resid_pdrop', 0.1)}
+    return recipe
 
 
-def describe_training(config: dict, folder: Path, dataset, dataset_path) -> dict:
+def describe_training(config: dict, path: Path, dataset, dataset_path) -> dict:
     """What config.json does not say of a model of others, by the data that it was trained on."""
     if dataset is None:
         raise InputError(
-            f'{folder / "config.json"} says nothing of the data that the model was trained on.\n'
-            '  Pass --dataset hopper-medium-v2, say.'
+            f'{path} says nothing of the data that the model was trained on.\n  Pass --dataset hopper-medium-v2, say.'
         )
     source = find_source(dataset, dataset_path)
     episodes = Episodes.read(source, keep_unfinished=False)

@@ -27,6 +27,7 @@ from trajectory.algorithms.trajectory_transformer.huggingface import (
     to_huggingface_config,
     to_huggingface_names,
 )
+from trajectory.datasets.describe import read_source
 from trajectory.datasets.discretization import QuantileDiscretizer, load_discretizer
 from trajectory.storage.config import Config, class_name, load_config
 from trajectory.storage.limits import check_data_settings
@@ -49,8 +50,6 @@ from trajectory.utils.errors import InputError
 from trajectory.utils.files import describe_contents, read_json, write_atomically, write_json
 
 VERSION = 1
-SOURCE = {'environment': str, 'physics': str, 'data_source': str, 'mean_return': (int, float)}
-MAY_BE_IN_SOURCE = {'environment_settings': dict, 'reference_returns': list}
 
 
 @dataclass(frozen=True)
@@ -177,24 +176,6 @@ def read_data_recipe(folder: Path) -> Config | None:
     config = _read_config(folder / 'config.json')
     recipe = config['data'] if _is_ours(config) else _extra(config).get('data')
     return recipe and _checked(_recipe(recipe, folder / 'config.json'), folder / 'config.json')
-
-
-def read_source(path: Path) -> dict:
-    """Where a model's data comes from: environment, physics, data_source, mean_return, and more."""
-    source = read_json(path)
-    source = source if isinstance(source, dict) else {}
-    kinds = {**SOURCE, **{name: kind for name, kind in MAY_BE_IN_SOURCE.items() if name in source}}
-    wrong = {name for name, kind in kinds.items() if not isinstance(source.get(name), kind)}
-    references = source.get('reference_returns', [0, 1])
-    references = references if isinstance(references, list) else []
-    if [type(number) in (int, float) for number in references] != [True, True] or not references[0] < references[1]:
-        wrong.add('reference_returns')
-    if wrong:
-        raise InputError(
-            f'{path} says nothing of {", ".join(sorted(wrong))}, or not what it should.\n'
-            '  Restore it from where the run was trained; or delete it, to make it anew from the data.'
-        )
-    return source
 
 
 def check_pair(discretizer: QuantileDiscretizer, source: dict, path) -> None:
