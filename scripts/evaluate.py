@@ -25,8 +25,12 @@ class Parser(utils.Parser):
 def main(args):
     device = utils.resolve_device(args.device)
     prepare_process(args, device)
-    run, epoch = loaded_run(args)
-    algorithm = find_algorithm(args.algorithm).load(run, epoch, device)
+    method = find_algorithm(args.algorithm)
+    run, epoch = loaded_run(args, method.learns_from_data)
+    algorithm = method.load(run, epoch, device)
+    if report := algorithm.record_evaluation(args, run):
+        print(report)
+        return
     name = args.exp_name
     for changes in algorithm.variants(args) or [{}]:
         for setting, value in changes.items():

@@ -14,7 +14,6 @@ from contextlib import nullcontext
 from plotting.curve import draw_learning_curve
 from trajectory import utils
 from trajectory.algorithms.base import find_algorithm
-from trajectory.rollouts.evaluation import evaluate
 from trajectory.storage.run_folder import FINISHED, lock_folder
 from trajectory.training.distributed import processes
 from trajectory.training.loop import TrainingLoop
@@ -129,16 +128,7 @@ def train(args, loop, acting, settings):
             algorithm.save(args.savepath, epoch)
         numbers = {f'heldout_{name}': number for name, number in algorithm.evaluate_held_out().items()}
         if is_main and acting is not None and epoch % args.eval_every == 0:
-            numbers.update(
-                evaluate(
-                    algorithm.agent(acting),
-                    algorithm.spec(),
-                    args.eval_episodes,
-                    max_steps=args.eval_steps,
-                    seed=args.seed,
-                    stop=stop,
-                )
-            )
+            numbers.update(algorithm.evaluate_policy(args, acting, stop))
         return numbers
 
     metrics = utils.Metrics(args.savepath if is_main else None, loop.logged, args.tensorboard, args.wandb, settings)
@@ -179,7 +169,7 @@ def resume(args, loop, settings):
 def check_settings(args):
     """Raise InputError for settings out of range, before any work."""
     for name in ('n_saves', 'log_freq', 'save_steps', 'eval_every', 'eval_episodes', 'eval_steps'):
-        if getattr(args, name) is not None:
+        if getattr(args, name, None) is not None:
             utils.check_positive(name, getattr(args, name))
     for name in [name for name in ('tensorboard', 'wandb') if getattr(args, name)]:
         utils.require_package(name)

@@ -8,14 +8,14 @@ import pytest
 
 from tests.test_house import CONFIGS
 from trajectory import utils
-from trajectory.cli.settings import ActRun, TrainRun, name_results
+from trajectory.cli.settings import BaseActRun, BaseTrainRun, name_results
 
 
 @pytest.mark.parametrize('name', CONFIGS)
 def test_every_method_is_trained_and_acts_with_the_shared_settings(name):
     config = importlib.import_module(f'config.{name}')
     acting = config.experiments.get('evaluate') or config.experiments['plan']
-    for settings, shared in ((config.experiments['train'], TrainRun), (acting, ActRun)):
+    for settings, shared in ((config.experiments['train'], BaseTrainRun), (acting, BaseActRun)):
         assert {field.name for field in fields(shared)} <= {field.name for field in fields(settings)}
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from scripts import plan, train
+from scripts import evaluate, plan, train
 from trajectory import utils
 from trajectory.algorithms.trajectory_transformer import agent
 from trajectory.datasets.hdf5 import COLUMNS, write_episodes
@@ -57,7 +57,7 @@ TINY_PLAN = (
     '--device',
     'cpu',
 )
-SCRIPTS = {'train': train, 'plan': plan}
+SCRIPTS = {'train': train, 'plan': plan, 'evaluate': evaluate}
 
 
 def start(name, *flags):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from trajectory.environments.spec import EnvironmentSpec
 from trajectory.rollouts.agent import Agent
+from trajectory.rollouts.evaluation import evaluate
 from trajectory.utils.errors import InputError
 
 ALGORITHMS = tuple(
@@ -21,6 +22,7 @@ class Algorithm(ABC):
     n_updates        : updates of a whole run
     updates_per_epoch: an epoch is the unit of checkpoints, held-out numbers and `--eval_every`
     logged           : names of the numbers that the progress bar shows, the first first
+    learns_from_data : whether it is trained on a dataset, and not on episodes of its own
     free_to_change   : settings of its own that a resumed run may change
     epoch            : that the weights of a loaded one are from
     mean_return      : of the data it learned from, where there is data
@@ -29,6 +31,7 @@ class Algorithm(ABC):
     n_updates: int
     updates_per_epoch: int = 1
     logged: tuple[str, ...] = ('loss',)
+    learns_from_data: bool = True
     free_to_change: frozenset[str] = frozenset()
     epoch: int | None = None
     mean_return: float | None = None
@@ -94,6 +97,29 @@ class Algorithm(ABC):
     def status(self) -> dict:
         """Numbers of the present moment: `learning_rate`, and `tokens` where speed is counted in them."""
         return {}
+
+    def evaluate_policy(self, settings, acting, stop=False) -> dict:
+        """Numbers of the policy that is being trained, for the log.
+
+        settings, acting : the parsed settings of `train`, and of the experiment that acts
+        stop             : true once there is no time left
+        """
+        return evaluate(
+            self.agent(acting),
+            self.spec(),
+            settings.eval_episodes,
+            max_steps=settings.eval_steps,
+            seed=settings.seed,
+            stop=stop,
+        )
+
+    def record_evaluation(self, args, run: Path) -> str | None:
+        """An evaluation of the method's own, where acting in episodes of one environment is not the question.
+
+        args : parsed settings of the experiment `evaluate`    run : the folder it was loaded from
+        returns : what the script prints; None where the method has none of its own
+        """
+        return None
 
     def check(self) -> None:
         """Raise InputError if an update since the last call was not finite."""

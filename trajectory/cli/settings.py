@@ -11,14 +11,10 @@ name_results = watch([('prefix', ''), ('loadpath', '')])  # the folder of an eva
 
 
 @dataclass
-class TrainRun:
-    """How a run is watched, saved and resumed."""
+class BaseTrainRun:
+    """How any run is watched, saved and resumed."""
 
-    dataset_path: Flag[str | None, 'HDF5 file to train on, instead of the one the name stands for'] = None
-    held_out: Flag[float, 'share of the episodes that is not learned from, but whose loss is logged'] = 0.0
     eval_every: Flag[int | None, 'epochs between two evaluations of the policy; None never evaluates it'] = None
-    eval_episodes: Flag[int, 'episodes of each evaluation, with the settings that acting has for the dataset'] = 2
-    eval_steps: Flag[int | None, 'steps to cut those episodes at; None: the limit they have'] = None
     n_saves: Flag[int, 'checkpoints kept, evenly spread over the epochs'] = 3
     save_minutes: Flag[float | None, 'minutes between two checkpoints to resume from; None: save_steps alone'] = 10
     save_steps: Flag[int | None, 'updates between two checkpoints to resume from; None: save_minutes alone'] = None
@@ -33,11 +29,33 @@ class TrainRun:
 
 
 @dataclass
-class ActRun:
-    """How many episodes an agent acts in, and where the results lie."""
+class TrainRun(BaseTrainRun):
+    """And what a run on recorded data has besides."""
+
+    dataset_path: Flag[str | None, 'HDF5 file to train on, instead of the one the name stands for'] = None
+    held_out: Flag[float, 'share of the episodes that is not learned from, but whose loss is logged'] = 0.0
+    eval_episodes: Flag[int, 'episodes of each evaluation, with the settings that acting has for the dataset'] = 2
+    eval_steps: Flag[int | None, 'steps to cut those episodes at; None: the limit they have'] = None
+
+
+@dataclass
+class BaseActRun:
+    """How many episodes any agent acts in, and where the results lie."""
+
+    n_episodes: Flag[int, 'episodes, with seeds that count up from --seed'] = 1
+    n_videos: Flag[int, 'episodes that are filmed, the first ones'] = 1
+    seed: Flag[int, 'seed of the first episode, and of all that is drawn in it'] = 0
+    device: Flag[str, 'cpu, cuda, cuda:1, mps; auto takes the fastest one here'] = 'auto'
+    threads: Flag[int | None, 'CPU threads'] = None
+    logbase: Flag[str, 'folder that holds all runs'] = 'logs/'
+    suffix: Flag[str, 'folder of this episode among its repetitions'] = '0'
+
+
+@dataclass
+class ActRun(BaseActRun):
+    """And what an agent that learned from recorded data has besides."""
 
     dataset_path: Flag[str | None, 'HDF5 file of the dataset, where a run came without its statistics'] = None
-    n_episodes: Flag[int, 'episodes, with seeds that count up from --seed'] = 1
     max_episode_steps: Flag[int | None, "steps to cut an episode at; None: the environment's limit"] = None
     backend: Flag[
         Literal['mujoco', 'd4rl'], "who simulates: today's MuJoCo, or D4RL's own environments, where they are installed"
@@ -49,13 +67,7 @@ class ActRun:
         Literal['Renderer', 'DebugRenderer', 'KitchenRenderer', 'AntMazeRenderer', 'Maze2dRenderer'] | None,
         'how episodes become films; None makes none',
     ] = None
-    n_videos: Flag[int, 'episodes that are filmed, the first ones'] = 1
     verbose: Flag[bool, 'report the progress'] = True
-    seed: Flag[int, 'seed of the first episode, and of all that is drawn in it'] = 0
-    device: Flag[str, 'cpu, cuda, cuda:1, mps; auto takes the fastest one here'] = 'auto'
-    threads: Flag[int | None, 'CPU threads'] = None
-    logbase: Flag[str, 'folder that holds all runs'] = 'logs/'
-    suffix: Flag[str, 'folder of this episode among its repetitions'] = '0'
 
 
 @dataclass

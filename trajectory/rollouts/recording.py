@@ -171,12 +171,20 @@ def make_renderers(args: Parser, recording: Recording) -> list:
     ]
 
 
-def loaded_run(args: Parser) -> tuple[Path, int | str]:
-    """The folder of the run that is to act, and the epoch: `--loadpath` and `--epoch`, for plans `--gpt_…`."""
+def loaded_run(args: Parser, on_data: bool = True) -> tuple[Path, int | str]:
+    """The folder of the run that is to act, and the epoch: `--loadpath` and `--epoch`, for plans `--gpt_…`.
+
+    on_data : whether such a run learned from a dataset, whose name must then be known
+    """
     from trajectory.datasets.sources import find_run
 
-    name, epoch = (args.gpt_loadpath, args.gpt_epoch) if hasattr(args, 'gpt_loadpath') else (args.loadpath, args.epoch)
-    folder = Path(*find_run(args.logbase, args.dataset, name))
+    is_gpt = hasattr(args, 'gpt_loadpath')
+    name, epoch = (args.gpt_loadpath, args.gpt_epoch) if is_gpt else (args.loadpath, args.epoch)
+    folder = Path(*find_run(args.logbase, args.dataset, name)) if on_data else Path(args.logbase, args.dataset, name)
     if not folder.is_dir():
-        raise InputError(f'there is no run in {folder}.{how_to_get_a_model((args.logbase, args.dataset, name))}')
+        names = f'--dataset {args.dataset} --exp_name {name}'
+        how = f'\n  Train one: python scripts/train.py --config {args.config} {names}'
+        if is_gpt:
+            how = how_to_get_a_model((args.logbase, args.dataset, name))
+        raise InputError(f'there is no run in {folder}.{how}')
     return folder, epoch

@@ -1,0 +1,1 @@
+"""Task families for meta-learning: environments that differ in a task, drawn anew for each meta-iteration."""
