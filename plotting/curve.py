@@ -82,8 +82,21 @@ def main_number(record: dict) -> str | None:
     return 'loss' if 'loss' in record else next(iter(names), None)
 
 
+def logged(record: dict) -> list[str]:
+    """The main number, and those of its group that every row has: `rewards/before`, `rewards/after`."""
+    name = main_number(record)
+    heading, slash, _ = (name or '').partition('/')
+    group = [other for other in record if slash and other.startswith(f'{heading}/') and 'heldout' not in other]
+    return group or [name]
+
+
+def lower_number(record: dict) -> str | None:
+    """The name of what is drawn below: the learning rate, or the divergence of a step of TRPO."""
+    return next((name for name in ('learning_rate', 'kl') if name in record), None)
+
+
 def draw_learning_curve(metrics_path: str | Path, savepath: str | Path) -> None:
-    """Draw the loss and the learning rate over the updates of a run, and write the picture."""
+    """Draw the loss, or what stands for it, and the learning rate over the updates of a run, and write the picture."""
     metrics = read_metrics(metrics_path)
     last = metrics[-1]
 
@@ -91,15 +104,15 @@ def draw_learning_curve(metrics_path: str | Path, savepath: str | Path) -> None:
     FigureCanvasAgg(figure)
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
     plot_run(top, bottom, metrics)
-    dress(top, bottom, main_number(last))
+    dress(top, bottom, main_number(last), lower_number(last))
     if len(top.lines) > 1:
         top.legend(frameon=False, labelcolor=INK)
 
     run = '/'.join(Path(metrics_path).absolute().parent.parts[-3:])  # <dataset>/<exp_name>
     top.set_title(run, loc='left', color=INK, fontweight='bold', pad=22, parse_math=False)
     tokens = f'{last["tokens"]:,} tokens   ' if 'tokens' in last else ''
-    name = main_number(last)
-    words = f'epoch {round(last["epoch"], 2):,g}   {last["step"]:,} updates   {tokens}{name} {last[name]:.3f}'
+    shown = '   '.join(f'{name.rpartition("/")[2].replace("_", " ")} {last[name]:.3f}' for name in logged(last))
+    words = f'epoch {round(last["epoch"], 2):,g}   {last["step"]:,} updates   {tokens}{shown}'
     top.text(0, 1.03, words, transform=top.transAxes, color=FAINT_INK, fontsize=8.5)
 
     save_picture(figure, savepath, dpi=160)
@@ -109,34 +122,30 @@ def plot_run(top, bottom, metrics: list[dict], color=LOSS_COLOR, heldout_color=H
     """Plot a run's losses into the upper axes, the held-out one with points, and its learning rate into the lower."""
     steps = [record['step'] for record in metrics]
     marker = 'o' if len(steps) == 1 else None
-    name = main_number(metrics[-1])
-    top.plot(
-        steps,
-        [record.get(name, nan) for record in metrics],
-        color=color,
-        linewidth=1.4,
-        marker=marker,
-        label='training',
-    )
+    for n, name in enumerate(logged(metrics[-1])):
+        label = name.rpartition('/')[2].replace('_', ' ') if '/' in name else 'training'
+        numbers = [record.get(name, nan) for record in metrics]
+        style, colored = ('solid', color) if n == 0 else ('dashed', heldout_color)
+        top.plot(steps, numbers, color=colored, linewidth=1.4, marker=marker, linestyle=style, label=label)
     heldout = [(record['step'], record['heldout_loss']) for record in metrics if record.get('heldout_loss') is not None]
     if heldout:
         top.plot(
             *zip(*heldout, strict=True), color=heldout_color, linewidth=1.4, marker='o', markersize=4, label='held out'
         )
-    if any('learning_rate' in record for record in metrics):
+    if below := lower_number(metrics[-1]):
         bottom.plot(
             steps,
-            [record.get('learning_rate', nan) for record in metrics],
+            [record.get(below, nan) for record in metrics],
             color=rate_color,
             linewidth=1.4,
             marker=marker,
         )
 
 
-def dress(top, bottom, name: str = 'loss') -> None:
-    """Name the axes, and take away what no reader needs."""
-    top.set_ylabel(name.replace('_', ' '), color=FAINT_INK)
-    bottom.set_ylabel('learning rate', color=FAINT_INK)
+def dress(top, bottom, name: str = 'loss', below: str | None = 'learning_rate') -> None:
+    """Name the axes, and take away what no reader needs.    name, below : of the numbers in them"""
+    top.set_ylabel(name.partition('/')[0].replace('_', ' '), color=FAINT_INK)
+    bottom.set_ylabel((below or '').replace('_', ' '), color=FAINT_INK)
     bottom.set_xlabel('updates', color=FAINT_INK)
     bottom.set_ylim(bottom=0)
     for axes, axis in ((top, 'x'), (top, 'y'), (bottom, 'y')):

@@ -12,7 +12,7 @@ from markupsafe import Markup, escape
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-from plotting.curve import FAINT_INK, GRID, INK, SPINE, dress, main_number, plot_run
+from plotting.curve import FAINT_INK, GRID, INK, SPINE, dress, lower_number, main_number, plot_run
 from plotting.plot import OTHERS_COLOR, OURS_COLOR, TT_COLOR, UNIFORM_COLOR
 from plotting.read_results import Experiment, is_number, mean_and_error
 from plotting.scores import UNIFORM
@@ -63,7 +63,7 @@ def _draw_curves(name, members, number):
             line.set_linestyle(style_of(n))
         for heldout in top.lines[before + 1 :]:
             heldout.set(linewidth=0.7, markersize=4.5, markerfacecolor='none')
-    dress(top, bottom, number)
+    dress(top, bottom, number, lower_number(members[0][1].metrics[-1]))
     bottom.locator_params(axis='x', nbins=6)
     names = ', '.join(run.name for _, run in members)
     words = number.replace('_', ' ').capitalize()

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from matplotlib.image import imread
 
-from plotting.curve import draw_learning_curve, main, read_metrics
+from plotting.curve import draw_learning_curve, logged, lower_number, main, plot_run, read_metrics
 from trajectory.utils.errors import InputError
 
 LOSS_COLOR, HELDOUT_COLOR = [0.227, 0.427, 0.710], [0.851, 0.510, 0.169]
@@ -135,3 +136,19 @@ def test_the_command_ends_an_input_error_with_its_message_alone(tmp_path):
         'curve.py: error: cannot read logs/nothing/metrics.jsonl: No such file or directory.\n'
         '  Pass the folder of a training run, logs/<dataset>/<exp_name>.\n'
     )
+
+
+def test_numbers_of_one_group_are_drawn_together(tmp_path):
+    rows = [
+        {'epoch': n, 'step': n, 'returns/before': n, 'returns/after': 2 * n, 'returns/heldout_0': 3 * n, 'kl': 0.01 / n}
+        for n in range(1, 5)
+    ]
+    assert logged(rows[0]) == ['returns/before', 'returns/after']
+    assert lower_number(rows[0]) == 'kl'
+    (tmp_path / 'metrics.jsonl').write_text('\n'.join(map(json.dumps, rows)))
+    figure = Figure()
+    top, bottom = figure.subplots(2, 1)
+    plot_run(top, bottom, read_metrics(tmp_path / 'metrics.jsonl'))
+    assert [line.get_label() for line in top.lines] == ['before', 'after']
+    assert list(top.lines[1].get_ydata()) == [2, 4, 6, 8]
+    assert len(bottom.lines) == 1

@@ -131,7 +131,9 @@ def summarize(outcomes: list[Outcome]) -> str:
 def change(stages: list[tuple[ModuleType, Sweep]], changes: dict[str, list[str]]) -> list[Sweep]:
     """The sweeps with the settings given as flags; each goes to the scripts that have it."""
     (config,) = changes.get('config', ['config.offline'])
-    experiments = SettingsParser().import_config(config).experiments
+    module = SettingsParser().import_config(config)
+    experiments, aliases = module.experiments, getattr(module, 'aliases', {})
+    changes = {aliases.get(name, name): values for name, values in changes.items()}
     known = [{'dataset', 'config', *get_type_hints(experiments[Path(script.__file__).stem])} for script, _ in stages]
     for name, values in changes.items():
         if not any(name in names for names in known):

@@ -75,7 +75,7 @@ def find_family(id: str) -> FamilySpec:
 
 
 def register() -> None:
-    """Make `gymnasium.make(id)` know the families; once this package is installed, Gymnasium calls it itself."""
+    """Make `gymnasium.make(id)` know the families."""
     import gymnasium
 
     for family in FAMILIES.values():
