@@ -84,8 +84,8 @@ def main_number(record: dict) -> str | None:
 
 def logged(record: dict) -> list[str]:
     """The main number, and those of its group that every row has: `rewards/before`, `rewards/after`."""
-    name = main_number(record)
-    heading, slash, _ = (name or '').partition('/')
+    name = main_number(record) or ''
+    heading, slash, _ = name.partition('/')
     group = [other for other in record if slash and other.startswith(f'{heading}/') and 'heldout' not in other]
     return group or [name]
 

@@ -2,6 +2,7 @@
 
     python scripts/collect.py --robot hopper --quality medium --n_transitions 50000 --savepath data/mine.hdf5
     python scripts/collect.py --robot maze2d-medium-v1 --n_transitions 100000 --savepath data/walks.hdf5
+    python scripts/collect.py --suite metaworld --tasks reach-v3 window-close-v3 --n_episodes 30 --savepath data/suite
 
 `--quality` takes D4RL's words, and several of them share the transitions evenly:
 
@@ -15,18 +16,26 @@ Needs `pip install -e .[collect]`. Snapshots stay under `--snapshots`; a second 
 
 In a maze a controller of ours finds the way, and nothing is trained: an episode goes from a random place to another,
 and ends there. As in D4RL's own data the rewards are those of the maze's one goal. Needs `pip install -e .[robotics]`.
+
+With `--suite metaworld` or `dm_control` hand-written policies act, `--tasks` names tasks or splits (mt40, cw10, dmc10,
+dmc6), and `--savepath` is a folder that gets a file for each task. `--action_noise 0 0.1 0.3` disturbs the actions as
+they are taken, episode by episode in turn; what is recorded are the actions as they were intended. Needs
+`pip install -e .[metaworld]`, or `.[dm_control]`.
 """
 
 import logging
 import tempfile
 from importlib.metadata import version
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
 from trajectory import utils
 from trajectory.datasets.hdf5 import COLUMNS, write_episodes
 from trajectory.environments.catalogue import ROBOTS, is_task, reference_returns
+from trajectory.environments.suites.registry import expand_tasks
+from trajectory.rollouts.scripted import record_scripted, scripted_policy
 from trajectory.rollouts.waypoints import WaypointController
 from trajectory.utils.errors import InputError
 from trajectory.utils.files import cannot_write
@@ -49,7 +58,11 @@ class Parser(utils.Flags):
     physics: str = 'd4rl'  # d4rl (MuJoCo 2.1.0's) or stock
     quality: list[str] = ['medium']  # random, medium, medium-replay, expert, snapshots; several share the transitions
     n_transitions: int = 100_000  # steps to record
-    savepath: str = ''  # the HDF5 file to write
+    savepath: str = ''  # the HDF5 file to write, of a suite the folder
+    suite: Literal['metaworld', 'dm_control'] | None = None  # whose tasks hand-written policies act in
+    tasks: list[str] = []  # of the suite, or its splits
+    n_episodes: int = 30  # of each task of a suite
+    action_noise: list[float] = [0.0]  # deviation of the noise on actions in episodes of a suite, in turn
     agent: str = 'SAC'  # SAC, as D4RL, or PPO, which learns less from a step and far more in a minute
     train_steps: int = 300_000  # environment steps of the agent's training
     eval_every: int = 10_000  # environment steps between snapshots
@@ -59,6 +72,9 @@ class Parser(utils.Flags):
 
 
 def main(args):
+    if args.suite is not None:
+        record_suite(args)
+        return
     # ------------------------------- setup -------------------------------- #
     check(args)
     from trajectory.environments.making import make_environment
@@ -109,6 +125,44 @@ def main(args):
         f'return {returns.mean():.0f} ± {returns.std():.0f} ({returns.min():.0f} to {returns.max():.0f})\n'
         f'Train on it: python scripts/train.py --dataset {Path(args.savepath).stem} --dataset_path {args.savepath}'
     )
+
+
+def record_suite(args):
+    """Record each task of a suite by its hand-written policy, a file for each."""
+    utils.check_positive('n_episodes', args.n_episodes)
+    if not args.savepath:
+        raise InputError('nowhere to write; name a folder: --savepath data/suite')
+    tasks = expand_tasks(args.tasks)
+    for task in tasks:
+        if task.suite != args.suite:
+            raise InputError(f'{task.name} is a task of {task.suite}, not of {args.suite}.\n  Record each suite alone.')
+        if any(noise < 0 for noise in args.action_noise):
+            raise InputError(f'action_noise must be at least 0, got {args.action_noise}.\n  Pass --action_noise 0 0.1')
+        scripted_policy(task)  # which refuses a task that it has no policy for
+    utils.mkdir(args.savepath)
+    for task in tasks:
+        with utils.Progress(args.n_episodes, name=task.name) as progress:
+            columns = record_scripted(task, args.n_episodes, args.seed, args.action_noise, progress)
+            progress.stamp()
+        path = Path(args.savepath, f'{task.name}.hdf5')
+        metadata = {
+            'env': task.name,
+            'physics': 'stock',
+            'suite': task.suite,
+            'task': task.name,
+            'domain': task.suite,
+            'policy': 'hand-written',
+            'action_noise': args.action_noise,
+            'seed': args.seed,
+            'sources': f'scripts/collect.py: the hand-written policy of {task.name}',
+            'versions': {name: version(name) for name in (task.suite, 'mujoco', 'numpy')},
+        }
+        write_episodes(path, columns, metadata)
+        ends = np.flatnonzero(columns['terminals'] | columns['timeouts']) + 1
+        pieces = np.split(columns['rewards'], ends)[: len(ends)]
+        done = [piece[-1] for piece in np.split(columns['successes'], ends)[: len(ends)]] if task.has_success else []
+        success = f', success at the last step {np.mean(done):.2f}' if done else ''
+        print(f'{path}: {len(ends)} episodes, return {np.mean([piece.sum() for piece in pieces]):.0f}{success}')
 
 
 def expand(qualities, evaluations):
