@@ -32,6 +32,8 @@ setup(
         'collect': ['stable-baselines3>=2.4'],
         'minari': ['minari[hdf5,hf]>=0.5.3'],
         'robotics': ['gymnasium-robotics>=1.4'],  # mazes and kitchens
+        'metaworld': ['metaworld>=3.0'],
+        'dm_control': ['dm_control>=1.0.30'],
         'hub': ['huggingface_hub>=0.30'],
         'ray': ['ray>=2.40'],
         'slurm': ['submitit>=1.5'],
@@ -41,6 +43,9 @@ setup(
             'pytest>=8',
             'pytest-xdist>=3.6',
             'gymnasium-robotics>=1.4',
+            'metaworld>=3.0',
+            'dm_control>=1.0.30',
+            'peft>=0.15',  # whose LoRA ours is compared with
             'huggingface_hub>=0.30',
             'minari[hdf5,hf]>=0.5.3',
             'ray>=2.40',

@@ -170,11 +170,10 @@ class MultiDomainTransformer(nn.Module):
         return self.encoder(tokens, keys, modulator, ids, hidden).unflatten(1, (mask.shape[1], -1))
 
     def _is_past_action(self, n_steps):
-        """Which keys are actions of other steps than the query's, [ T x T ]."""
+        """Which keys are actions of other steps than the query's, or rewards, which have seen them, [ T x T ]."""
         place = torch.arange(n_steps * self.tokens_per_step)
         step, kind = place // self.tokens_per_step, place % self.tokens_per_step
-        is_action = (kind >= 2) & (kind < self.tokens_per_step - 1)
-        return (step[:, None] != step[None]) & is_action[None]
+        return (step[:, None] != step[None]) & (kind >= 2)[None]
 
     def read(self, hidden: Tensor) -> Outputs:
         """Predictions from hidden states, [ B x K x (A + 3) x d ]."""

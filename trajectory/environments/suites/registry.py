@@ -105,8 +105,9 @@ def find_task(name: str) -> SuiteTask:
 
 
 def expand_tasks(names: list[str]) -> list[SuiteTask]:
-    """The tasks of these names, splits written out, each once."""
-    written = [one for name in names for one in SPLITS.get(name, (name,))]
+    """The tasks of these names, which may be joined by commas; splits are written out, and each is there once."""
+    parts = [part for name in names for part in name.split(',') if part]
+    written = [one for part in parts for one in SPLITS.get(part, (part,))]
     if not written:
         raise InputError(f'no task is named.\n  Pass --tasks reach-v3, say, or a split: {", ".join(SPLITS)}.')
     return [find_task(name) for name in dict.fromkeys(written)]
