@@ -38,6 +38,7 @@ class Train(BaseTrainRun):
     finetuning: Flag[METHODS | None, 'method; None pre-trains'] = None
     n_keys: Flag[int, 'modulators of a pool'] = 30
     n_pretrain_keys: Flag[int, 'keys of pre-training, where one wins nothing is modulated'] = 0
+    reset_optimizer: Flag[bool, 'begin each task with no momentum of the one before it'] = True
     evaluations: Flag[int, 'of each task while it is learned, the last at its end'] = 1
     eval_tasks: Flag[list[str] | None, 'tasks of the base to evaluate beside those that are learned'] = None
     eval_episodes: Flag[int, 'episodes of each task in an evaluation'] = 20

@@ -98,15 +98,18 @@ class ModulationPool(nn.Module):
             ids = torch.where(others > own, -1, ids)
         return ids
 
-    def pull_pretrain_keys(self, queries: Tensor) -> Tensor:
-        """Mean similarity of queries of pre-training data to their nearest key, to be raised; balanced in a batch.
+    @torch.no_grad()
+    def spread_pretrain_keys(self, queries: Tensor) -> None:
+        """Begin the keys of pre-training at queries of its data, each the farthest from those before it.
 
         queries : [ B x d ]
         """
-        similarity = self.similarity(queries, self.pretrain_keys)
-        with torch.no_grad():
-            first = similarity.argmax(1)
-            share = torch.bincount(first, minlength=len(self.pretrain_keys)) / len(first)
-            inverse = 1 / (share + COUNT_EPS)
-            ids = ((similarity + 1) / 2 * (inverse / inverse.sum())).argmax(1)
-        return similarity.gather(1, ids[:, None]).mean()
+        nearest, row = torch.full((len(queries),), -torch.inf, device=queries.device), 0
+        for key in self.pretrain_keys:
+            key.copy_(queries[row])
+            nearest = torch.maximum(nearest, self.similarity(queries, key[None])[:, 0])
+            row = int(nearest.argmin())
+
+    def pull_pretrain_keys(self, queries: Tensor) -> Tensor:
+        """Mean similarity of queries of pre-training data to their nearest key, to be raised.    queries : [ B x d ]"""
+        return self.similarity(queries, self.pretrain_keys).amax(1).mean()

@@ -161,3 +161,30 @@ def test_a_longer_context_warns_of_copied_actions(data, logbase, caplog):
     assert 'may copy' not in caplog.text
     assert hiding.policy.hides_actions
     assert np.isfinite(float(hiding.update()['loss']))
+
+
+def test_modulators_of_earlier_tasks_stay_byte_for_byte(data, logbase):
+    """Adam's momentum would move them on after the switch, if it were not reset."""
+
+    def moved_unchosen(*flags):
+        tuned = finetune(data, logbase, 'l2m_lora', '--n_keys', 40, *flags)
+        pool, chosen = tuned.policy.pool, set()
+        choose = pool.choose
+
+        def note(queries, task=None):
+            choice = choose(queries, task)
+            chosen.update(choice.ids.flatten().tolist())
+            return choice
+
+        for _ in range(10):
+            tuned.update()
+        before = pool.modulator.B_q.detach().clone()
+        pool.choose = note
+        for _ in range(10):
+            tuned.update()
+        moved = (pool.modulator.B_q != before).flatten(1).any(1).nonzero().flatten().tolist()
+        assert set(moved) & chosen
+        return set(moved) - chosen
+
+    assert not moved_unchosen()
+    assert moved_unchosen('--reset_optimizer', 'False')

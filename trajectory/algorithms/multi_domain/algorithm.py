@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 
 MAX_GRAD_NORM = 0.25
 PULL = 0.5  # of the keys to their queries
-KEY_BATCHES, KEY_RATE = 300, 1e-2  # that keys of pre-training are fitted by
+KEY_QUERIES, KEY_BATCHES, KEY_RATE = 4096, 300, 1e-2  # that keys of pre-training are fitted by
 EVALUATION_SEED = 10_000
 
 
@@ -150,10 +150,16 @@ class MultiDomain(Algorithm):
         windows = SuiteWindows(episodes, self.policy.context, self.policy.statistics, self.device)
         generator = torch.Generator().manual_seed(self.settings.seed)
         optimizer = torch.optim.Adam([pool.pretrain_keys], lr=KEY_RATE)
+
+        @torch.no_grad()
+        def draw(n, number):
+            batch, _ = windows.gather(windows.draw(n, generator, number))
+            return model.query(model.embed(batch), batch.mask)
+
+        n_domains = len(windows.domains)
+        pool.spread_pretrain_keys(torch.cat([draw(KEY_QUERIES // n_domains, number) for number in range(n_domains)]))
         for number in range(KEY_BATCHES):
-            batch, _ = windows.gather(windows.draw(self.settings.batch_size, generator, number))
-            with torch.no_grad():
-                queries = model.query(model.embed(batch), batch.mask)
+            queries = draw(self.settings.batch_size, number)
             optimizer.zero_grad()
             (-pool.pull_pretrain_keys(queries)).backward()
             optimizer.step()
@@ -210,6 +216,8 @@ class MultiDomain(Algorithm):
         return action_loss(logits, batch.actions, counted) - PULL * pull, accuracy
 
     def _switch_task(self):
+        if self.settings.reset_optimizer:  # whose momentum would move the modulators of earlier tasks on
+            self.optimizer.state.clear()
         if self.policy.pool is not None:
             self.policy.pool.switch_task()
         if self.method.anchored_by:
