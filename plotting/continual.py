@@ -14,7 +14,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from plotting.curve import FAINT_INK, INK
+from plotting.curve import FAINT_INK, HELDOUT_COLOR, INK
 from plotting.pictures import save_picture
 from plotting.read_results import is_number
 from trajectory.utils.errors import InputError
@@ -69,9 +69,8 @@ def read_sequence(path: str | Path, metric: str = 'score') -> Sequence:
         tasks, rows = (*learned, *others), record['evaluations']
         scores = [[row['tasks'][task][metric] for task in tasks] for row in rows]
         updates, current = tuple(row['update'] for row in rows), tuple(row['current'] for row in rows)
-        fits = (
-            rows and all(map(is_number, (*sum(scores, []), *updates))) and all(0 <= k < len(learned) for k in current)
-        )
+        numbers = [number for row in scores for number in row]
+        fits = rows and all(map(is_number, (*numbers, *updates))) and set(current) <= set(range(len(learned)))
     except (KeyError, TypeError, AttributeError):
         fits = False
     if not fits:
@@ -104,8 +103,9 @@ def draw_heat_map(axes, sequence: Sequence, names: bool = True) -> None:
                   color=color, fontsize=7)  # fmt: skip
     for e, now in enumerate(sequence.current):
         if sequence.updates[e]:
-            axes.plot([e - 0.5, e + 0.5, e + 0.5, e - 0.5, e - 0.5],
-                      [now - 0.5, now - 0.5, now + 0.5, now + 0.5, now - 0.5], color='#d9822b', linewidth=1.6)  # fmt: skip
+            left, right, top, bottom = e - 0.5, e + 0.5, now - 0.5, now + 0.5
+            frame = [left, right, right, left, left], [top, top, bottom, bottom, top]
+            axes.plot(*frame, color=HELDOUT_COLOR, linewidth=1.6)
     axes.axhline(sequence.n_learned - 0.5, color=INK, linewidth=0.8)
     axes.set_xticks(range(len(sequence.updates)), [f'{n:,}' for n in sequence.updates], fontsize=7)
     axes.set_yticks(range(len(sequence.tasks)), sequence.tasks if names else [], fontsize=7)

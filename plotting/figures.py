@@ -6,17 +6,22 @@ They are narrow, for a phone; a wider screen shows them larger. `name` tells one
 import io
 import re
 import warnings
+from contextlib import suppress
+from dataclasses import replace
 
 import matplotlib
+import numpy as np
 from markupsafe import Markup, escape
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
+from plotting.continual import draw_heat_map, read_sequence
 from plotting.curve import FAINT_INK, GRID, INK, SPINE, dress, lower_number, main_number, plot_run
 from plotting.plot import OTHERS_COLOR, OURS_COLOR, TT_COLOR, UNIFORM_COLOR
 from plotting.read_results import Experiment, is_number, mean_and_error
 from plotting.scores import UNIFORM
 from plotting.table import OURS
+from trajectory.utils.errors import InputError
 
 WIDTH = 5.2  # inches; 374 points, which a phone shows almost in their size
 SERIES = ('#3a6db5', '#d9822b', '#2f8f6b', '#b5486a', '#7a5fb8', '#8a7a2e', '#2b93a8', '#8c5a3c')
@@ -68,6 +73,23 @@ def _draw_curves(name, members, number):
     names = ', '.join(run.name for _, run in members)
     words = number.replace('_', ' ').capitalize()
     return to_svg(figure, name, f'{words} and learning rate over the updates of {names}')
+
+
+def draw_scores_over_time(name: str, trainings) -> Markup | None:
+    """Heat maps of the scores of tasks over time, one below the other; None where no run has any."""
+    sequences = []
+    for run in trainings:
+        if run.has_scores:
+            with suppress(InputError):
+                sequences.append(replace(read_sequence(run.folder), name=run.name))
+    if not sequences:
+        return None
+    heights = [0.6 + 0.24 * len(sequence.tasks) for sequence in sequences]
+    figure = Figure(figsize=(WIDTH, sum(heights)), layout='constrained')
+    grid = np.atleast_1d(figure.subplots(len(sequences), 1, height_ratios=heights))
+    for axes, sequence in zip(grid, sequences, strict=True):
+        draw_heat_map(axes, sequence)
+    return to_svg(figure, name, f'Scores of each task over the updates of {", ".join(s.name for s in sequences)}')
 
 
 def draw_returns(name: str, experiments: list[Experiment], source: dict) -> Markup:

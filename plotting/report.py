@@ -134,6 +134,10 @@ class DataSet:
         return list({str(run.source): run.source for run in self.trainings if run.source}.values())
 
     @cached_property
+    def scores_over_time(self) -> Markup | None:
+        return figures.draw_scores_over_time(f'{self.anchor}-scores', self.trainings)
+
+    @cached_property
     def curves(self) -> Markup | None:
         return figures.draw_learning_curves(f'{self.anchor}-curves', self.trainings)
 

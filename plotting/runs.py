@@ -69,6 +69,7 @@ class Training(Run):
     metrics: list[dict]
     source: dict  # of source.json
     epochs: int | None  # of the newest weights; None where nothing tells
+    has_scores: bool = False  # of tasks over time, in continual.json
 
     @property
     def heldout_loss(self) -> float | None:
@@ -165,7 +166,14 @@ def read_training(folder: Path, logbase: Path, files: set[str]) -> Training:
         problems.append(f'Unfinished: the newest weights are of epoch {max(saved)} of {asked}.')
     elif saved and not files & {'model_config.json', 'model_config.pkl'}:
         problems.append('No model_config.json: the weights cannot be loaded.')
-    return Training(**known, problems=tuple(problems), metrics=metrics, source=source, epochs=max(saved, default=None))
+    return Training(
+        **known,
+        problems=tuple(problems),
+        metrics=metrics,
+        source=source,
+        epochs=max(saved, default=None),
+        has_scores='continual.json' in files,
+    )
 
 
 def read_episode(folder: Path, logbase: Path, files: set[str]) -> Episode:

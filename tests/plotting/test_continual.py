@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
+from plotting import report
 from plotting.continual import main, read_sequence
 from trajectory.utils.errors import InputError
 
@@ -41,12 +42,28 @@ def test_the_picture_is_drawn_and_the_table_printed(run, tmp_path, capsys):
     assert np.ptp(picture) > 0.5
 
 
-@pytest.mark.parametrize(
-    'change',
-    [{'evaluations': []}, {'sequence': ['z']}, {'evaluations': [{'update': 0, 'current': 9, 'tasks': {}}]}, None],
+NO_SCORES = (
+    {'evaluations': []},
+    {'sequence': ['z']},
+    {'evaluations': [{'update': 0, 'current': 9, 'tasks': {}}]},
+    None,
 )
+
+
+@pytest.mark.parametrize('change', NO_SCORES)
 def test_what_holds_no_scores_is_refused(run, change):
     path = run / 'continual.json'
     path.write_text(json.dumps({**json.loads(path.read_text()), **change} if change else [1]))
     with pytest.raises(InputError, match='holds no scores of tasks over time'):
         read_sequence(run)
+
+
+def test_the_report_shows_the_heat_map(run, tmp_path):
+    folder = tmp_path / 'logs/metaworld/mddt/l2m'
+    folder.parent.mkdir(parents=True)
+    run.rename(folder)
+    (folder / 'metrics.jsonl').write_text(json.dumps({'epoch': 1, 'step': 10, 'loss': 1.0}) + '\n')
+    report.main([str(tmp_path / 'logs')])
+    page = (tmp_path / 'logs/report.html').read_text()
+    assert 'Scores of tasks over time' in page
+    assert 'Scores of each task over the updates of mddt/l2m' in page
