@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from trajectory.environments.suites.making import make_suite_env
 from trajectory.environments.suites.registry import SuiteTask
 from trajectory.utils.progress import Silent
 
@@ -27,7 +28,7 @@ def record_scripted(
     The k-th episode has the seed `seed + k`. Its actions are disturbed as they are taken, by normal noise whose
     deviation is one of `noises` in turn, and recorded as they were intended: so the data shows how to recover.
     """
-    env, policy, progress = task.make(), scripted_policy(task), progress or Silent()
+    env, policy, progress = make_suite_env(task), scripted_policy(task), progress or Silent()
     rows = []
     for k in range(n_episodes):
         rng = np.random.default_rng([seed + k, 1])

@@ -8,6 +8,7 @@ from gymnasium.utils.env_checker import check_env
 
 from tests.support import golden
 from trajectory.environments.suites.dm_control import WIDTHS, ScriptedPolicy, slots_of
+from trajectory.environments.suites.making import make_suite_env
 from trajectory.environments.suites.registry import DMC6, DMC10, find_task
 from trajectory.utils.errors import InputError
 
@@ -32,7 +33,7 @@ def test_what_has_no_slots_is_refused():
 @pytest.mark.parametrize('name', [*DMC10, *DMC6])
 def test_every_task_fits_its_slots_and_widths(name):
     pytest.importorskip('dm_control')
-    env = find_task(name).make()
+    env = make_suite_env(find_task(name))
     first, _ = env.reset(seed=4)
     assert first.shape == (204,)
     assert env.env.action_spec().shape == env.action_space.shape
@@ -47,7 +48,7 @@ def test_gymnasiums_own_checks_pass():
     pytest.importorskip('dm_control')
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')
-        check_env(find_task('reacher-easy').make(), skip_render_check=True)
+        check_env(make_suite_env(find_task('reacher-easy')), skip_render_check=True)
 
 
 @pytest.mark.parametrize(('name', 'least'), [('point_mass-easy', 700), ('reacher-easy', 900), ('cartpole-balance', 990),
@@ -55,7 +56,7 @@ def test_gymnasiums_own_checks_pass():
 def test_controllers_reach_their_returns(name, least):
     pytest.importorskip('dm_control')
     task = find_task(name)
-    env, policy = task.make(), ScriptedPolicy(task)
+    env, policy = make_suite_env(task), ScriptedPolicy(task)
     env.reset(seed=1)
     total, steps, over = 0.0, 0, False
     while not over:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 
+from trajectory.environments.suites.making import make_suite_env
 from trajectory.environments.suites.registry import find_task
 
 pytest.importorskip('metaworld')
@@ -13,7 +14,7 @@ pytest.importorskip('metaworld')
 
 @pytest.fixture(scope='module')
 def env():
-    return find_task('reach-v3').make()
+    return make_suite_env(find_task('reach-v3'))
 
 
 def test_the_seed_draws_the_goal(env):
@@ -56,7 +57,7 @@ def test_actions_are_clipped(env):
 
 
 def test_a_frame_is_the_right_way_up():
-    env = find_task('drawer-open-v3').make(render_mode='rgb_array')
+    env = make_suite_env(find_task('drawer-open-v3'), render_mode='rgb_array')
     env.reset(seed=0)
     frame = env.render()
     assert frame.shape == (480, 480, 3)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from trajectory.algorithms.multi_domain.agent import MultiDomainAgent
+from trajectory.environments.suites.making import make_suite_env
 from trajectory.environments.suites.registry import SuiteTask
 from trajectory.utils.progress import Silent
 
@@ -82,7 +83,7 @@ class SuiteEvaluator:
 
     def _env(self, task, place):
         if (task, place) not in self.envs:
-            self.envs[task, place] = self.tasks[task].make()
+            self.envs[task, place] = make_suite_env(self.tasks[task])
         return self.envs[task, place]
 
     def close(self) -> None:

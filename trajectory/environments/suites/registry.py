@@ -74,14 +74,6 @@ class SuiteTask:
         """Whether the score is success."""
         return self.references is None
 
-    def make(self, **kwargs):
-        """The environment, a `gymnasium.Env`; its package is an extra of the same name."""
-        if self.suite == 'metaworld':
-            from trajectory.environments.suites.metaworld import MetaWorldEnv as Env
-        else:
-            from trajectory.environments.suites.dm_control import DMControlEnv as Env
-        return Env(self, **kwargs)
-
 
 TASKS = {
     **{name: SuiteTask(name, 'metaworld', 39, 4, 200) for name in (*MT40, *CW10)},

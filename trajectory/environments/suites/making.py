@@ -1,0 +1,12 @@
+"""Make the environment of a suite's task; its package is an extra of the suite's name."""
+
+from trajectory.environments.suites.registry import SuiteTask
+
+
+def make_suite_env(task: SuiteTask, render_mode: str | None = None):
+    """A `gymnasium.Env` whose seed draws the goal."""
+    if task.suite == 'metaworld':
+        from trajectory.environments.suites.metaworld import MetaWorldEnv as Env
+    else:
+        from trajectory.environments.suites.dm_control import DMControlEnv as Env
+    return Env(task, render_mode)
