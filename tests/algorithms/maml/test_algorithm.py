@@ -213,3 +213,19 @@ def test_policies_follow_the_action_space():
     assert build(env='Bandit-K5-v0').recipe == {**build(env='Bandit-K5-v0').recipe, 'policy': 'categorical',
                                                 'output_size': 5}  # fmt: skip
     assert make_policy(build().recipe).last_layer == 'mu'
+
+
+def test_each_update_has_tasks_of_its_own():
+    algorithm, goals = build(), []
+    sample = algorithm.sampler.sample
+
+    def note(policy, tasks, *rest):
+        goals.append(tuple(float(task['goal'][0]) for task in tasks))
+        return sample(policy, tasks, *rest)
+
+    algorithm.sampler.sample = note
+    algorithm.update()
+    algorithm.update()
+    assert goals[0] == goals[1]  # before and after adaptation
+    assert not set(goals[0]) & set(goals[2])
+    assert len(set(goals[0])) == 4

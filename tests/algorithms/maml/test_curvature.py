@@ -31,8 +31,9 @@ def problem(request, hidden, nonlinearity):
         params['sigma'][1, 2] = -20
     observations = torch.randn(M, N, 3).double()
     actions = torch.randint(0, 4, (M, N)) if request.param == 'categorical' else torch.randn(M, N, 4).double()
-    if request.param == 'clamped':  # an action at its mean, or the density is 0
-        actions[1, :, 2] = policy.forward_tasks(observations, params).mean[1, :, 2].detach()
+    if request.param == 'clamped':  # actions near their mean, or the density is 0
+        means = policy.forward_tasks(observations, params).mean[1, :, 2].detach()
+        actions[1, :, 2] = means + 1e-6 * torch.randn(N).double()
     mask = (torch.rand(M, N) < 0.8).double()
     return policy, params, observations, actions, torch.randn(M, N).double() * mask, mask
 
