@@ -56,6 +56,7 @@ class Train(BaseTrainRun):
 class Evaluate(BaseActRun):
     tasks: Flag[list[str] | None, 'to act in; None: all that the run and its base learned'] = None
     n_episodes: Flag[int, 'episodes of each task'] = 20
+    n_videos: Flag[int, 'episodes of each task that are filmed, the first ones'] = 0
     modulators: Flag[bool, 'whether modulators modulate'] = True
     loadpath: Flag[str, 'exp_name of the training run to load'] = 'mddt/default'
     epoch: Flag[int | Literal['latest'], 'checkpoint to load'] = 'latest'

@@ -37,11 +37,14 @@ def test_a_sequence_is_evaluated_before_and_after_each_task(data, logbase):  # n
     assert [one['current'] for one in summary['evaluations']] == [0, 0, 1]
     assert set(summary['evaluations'][0]['tasks']) == set(TASKS)
     start('evaluate', '--config', 'config.continual', '--logbase', logbase, '--loadpath', 'l2m', '--tasks', TASKS[0],
-          '--n_episodes', 2, '--modulators', 'False')  # fmt: skip
+          '--n_episodes', 2, '--modulators', 'False', '--n_videos', 1)  # fmt: skip
     rollouts = [
         json.loads((logbase / f'metaworld/evaluations/l2m/{TASKS[0]}/{k}/rollout.json').read_text()) for k in (0, 1)
     ]
     assert [rollout['seed'] for rollout in rollouts] == [0, 1]
+    films = list((logbase / 'metaworld/evaluations').glob('**/rollout.mp4'))
+    assert [film.parent.name for film in films] == ['0']
+    assert films[0].stat().st_size > 10_000
     assert {rollout['environment'] for rollout in rollouts} == {TASKS[0]}
     assert {'any_success', 'success', 'score', 'return'} <= set(rollouts[0])
 

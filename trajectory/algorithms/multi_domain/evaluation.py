@@ -81,6 +81,23 @@ class SuiteEvaluator:
             for task, (_, number), n, total, last, once in zip(tasks, rows, steps, totals, success, ever, strict=True)
         ]
 
+    def film(self, policy, task: int, seed: int) -> np.ndarray:
+        """Frames of one episode, [ T x height x width x 3 ].    task : its number"""
+        env = make_suite_env(self.tasks[task], render_mode='rgb_array')
+        number = None if self.numbers is None else [self.numbers[task]]
+        agent = MultiDomainAgent(policy, [self.tasks[task]], [self.targets[task]], [self.scales[task]], number)
+        seen, _ = env.reset(seed=seed)
+        agent.reset(seen[None], [seed])
+        frames, over = [env.render()], False
+        while not over:
+            actions = agent.act(seen[None])
+            seen, reward, terminated, truncated, _ = env.step(actions[0, : self.tasks[task].action_dim])
+            over = terminated or truncated
+            agent.observe(actions, np.array([reward]), seen[None], np.array([over]))
+            frames.append(env.render())
+        env.close()
+        return np.array(frames)
+
     def _env(self, task, place):
         if (task, place) not in self.envs:
             self.envs[task, place] = make_suite_env(self.tasks[task])

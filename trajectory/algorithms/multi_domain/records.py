@@ -20,6 +20,7 @@ from trajectory.storage.run_folder import clear_plan, hash_model, hash_recipe, i
 from trajectory.storage.weights import build_with_weights, pick_epoch, read_weights
 from trajectory.utils.errors import InputError
 from trajectory.utils.files import read_json, write_json
+from trajectory.utils.video import save_video
 
 MODEL = {  # of a `MultiDomainTransformer`: type, least, most
     'state_dim': (int, 1, 10_000),
@@ -33,6 +34,7 @@ MODEL = {  # of a `MultiDomainTransformer`: type, least, most
 }
 RECIPE = {'context': (int, 1, 10_000), 'midpoints': (bool,), 'hides_actions': (bool,)}
 ADDED = {'n_keys': (int, 1, 10_000), 'n_pretrain_keys': (int, 0, 10_000), 'n_tasks': (int, 1, 10_000)}
+FRAMES_PER_SECOND = 40
 ASIDE = {*NEUTRAL, *PLACES, 'tasks'}  # settings that do not tell results apart
 
 
@@ -159,6 +161,9 @@ def record_episodes(method, args, run: Path) -> str:
                 args.prepare_folder(repetition=k)
                 rollout = {**asdict(episode), 'return': episode.total, 'step': episode.steps, 'environment': task.name}
                 write_json(folder / 'rollout.json', {**facts, **rollout})
+                if k < args.n_videos:
+                    frames = evaluator.film(method.policy, tasks.index(task), episode.seed)
+                    save_video(folder / 'rollout.mp4', frames, fps=FRAMES_PER_SECOND)
     lines = [
         f'{task:28} score {numbers["score"]:.2f} | success at any step {numbers["any_success"]:.2f} | '
         f'return {numbers["return"]:.0f}'
