@@ -19,8 +19,8 @@ from trajectory.utils.errors import InputError
 from trajectory.utils.files import write_atomically
 
 COLUMNS = {'observations': 2, 'actions': 2, 'rewards': 1, 'terminals': 1, 'timeouts': 1}  # name: dimensions
-OPTIONAL = ('successes',)  # [ steps ]  of tasks that tell whether they are done; no method needs it
-FLAGS = ('terminals', 'timeouts', *OPTIONAL)
+FLAGS = ('terminals', 'timeouts')
+OPTIONAL = ('successes',)  # [ steps ]  of tasks that tell whether they are done, true or false
 BLOCK = 10_000  # rows that are read at a time, where none is kept
 MAX_UNSTORED = 2**30  # bytes that a column may have whatever the file's size
 MAX_RATIO = 1032  # of a column to its file, beyond that: no gzip is denser
@@ -123,7 +123,7 @@ def write_episodes(path: str | Path, columns: dict[str, np.ndarray], metadata: d
 
     with write_atomically(path) as partial, h5py.File(partial, 'w', libver=('v110', 'v110')) as file:
         for name in (*COLUMNS, *(name for name in OPTIONAL if name in columns)):
-            kind = bool if name in FLAGS else np.float32
+            kind = bool if name in (*FLAGS, *OPTIONAL) else np.float32
             file.create_dataset(
                 name, data=columns[name].astype(kind), compression='gzip', compression_opts=9, shuffle=True
             )
