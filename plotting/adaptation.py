@@ -14,9 +14,9 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from plotting.curve import FAINT_INK, GRID, HELDOUT_COLOR, INK, LOSS_COLOR, SPINE
+from plotting.curve import FAINT_INK, HELDOUT_COLOR, INK, LOSS_COLOR, dress_axes
 from plotting.pictures import save_picture
-from plotting.read_results import Experiment, load_result, load_results, mean_and_error
+from plotting.read_results import Experiment, group_by_number, load_result, load_results, mean_and_error
 from trajectory.utils.errors import InputError
 from trajectory.utils.files import check_regular
 
@@ -27,11 +27,7 @@ N_EPISODES = 5  # whose paths are drawn
 
 def find_adaptations(experiments: list[Experiment]) -> dict[str, list[tuple[int, Experiment]]]:
     """The experiments of each policy by rising number of gradient steps."""
-    runs = {}
-    for experiment in experiments:
-        if found := STEPS.match(experiment.exp_name):
-            runs.setdefault(found[1], []).append((int(found[2]), experiment))
-    return {name: sorted(points, key=lambda point: point[0]) for name, points in runs.items()}
+    return group_by_number(experiments, STEPS, int)
 
 
 def draw_adaptation(runs: dict[str, list[tuple[int, Experiment]]], title: str, savepath: str | Path) -> None:
@@ -56,7 +52,7 @@ def draw_adaptation(runs: dict[str, list[tuple[int, Experiment]]], title: str, s
     axes.set_xlabel('gradient steps', color=FAINT_INK)
     axes.set_ylabel('return', color=FAINT_INK)
     axes.set_title(title, loc='left', color=INK, fontweight='bold', parse_math=False)
-    _dress(axes)
+    dress_axes(axes)
     axes.legend(frameon=False, labelcolor=INK, fontsize=8)
     save_picture(figure, savepath, dpi=160)
 
@@ -98,18 +94,11 @@ def draw_paths(before: Path, after: Path, title: str, savepath: str | Path) -> N
         axes.plot(0, 0, 'o', color=INK, markersize=4, label='start', zorder=3)
         axes.set_aspect('equal', 'datalim')
         axes.set_title(f'task {task}', fontsize=9, color=FAINT_INK)
-        _dress(axes)
+        dress_axes(axes)
     figure.suptitle(title, x=0.01, ha='left', color=INK, fontweight='bold', parse_math=False)
     handles, labels = axes.get_legend_handles_labels()
     figure.legend(handles, labels, frameon=False, labelcolor=INK, fontsize=8, loc='outside lower center', ncols=4)
     save_picture(figure, savepath, dpi=160)
-
-
-def _dress(axes):
-    axes.grid(color=GRID, linewidth=0.8)
-    axes.spines[['top', 'right']].set_visible(False)
-    axes.spines[['left', 'bottom']].set_color(SPINE)
-    axes.tick_params(length=0, labelcolor=FAINT_INK)
 
 
 def main(argv=None):

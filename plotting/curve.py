@@ -155,10 +155,15 @@ def dress(top, bottom, name: str = 'loss', below: str | None = 'learning_rate') 
     bottom.ticklabel_format(axis='y', style='sci', scilimits=(0, 0), useMathText=True)
     bottom.xaxis.set_major_formatter(lambda step, _: f'{step:,.0f}')
     for axes in (top, bottom):
-        axes.grid(color=GRID, linewidth=0.8)
-        axes.spines[['top', 'right']].set_visible(False)
-        axes.spines[['left', 'bottom']].set_color(SPINE)
-        axes.tick_params(length=0, labelcolor=FAINT_INK)
+        dress_axes(axes)
+
+
+def dress_axes(axes) -> None:
+    """A faint grid, and no frame but the two axes."""
+    axes.grid(color=GRID, linewidth=0.8)
+    axes.spines[['top', 'right']].set_visible(False)
+    axes.spines[['left', 'bottom']].set_color(SPINE)
+    axes.tick_params(length=0, labelcolor=FAINT_INK)
 
 
 def main(argv=None):

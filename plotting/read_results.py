@@ -13,6 +13,7 @@ import re
 import statistics
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections import Counter, defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -142,6 +143,18 @@ def group_rollouts(found: list[tuple[str, str, dict]]) -> list[Experiment]:
         provenance = (rollout.get(key, UNKNOWN) for key in (*PROVENANCE, 'algorithm', 'identity'))
         groups[(str(rollout.get('dataset') or place), experiment, *provenance)].append(rollout)
     return [Experiment(*key[:5], tuple(groups[key]), *key[5:]) for key in sorted(groups)]
+
+
+def group_by_number(experiments: list[Experiment], pattern: re.Pattern, kind: Callable) -> dict[str, list]:
+    """Experiments whose names end in a number, by what stands before it, as pairs (number, experiment), rising.
+
+    pattern : with the two as its groups    kind : of the number
+    """
+    groups = defaultdict(list)
+    for experiment in experiments:
+        if found := pattern.match(experiment.exp_name):
+            groups[found[1]].append((kind(found[2]), experiment))
+    return {name: sorted(pairs, key=lambda pair: pair[0]) for name, pairs in groups.items()}
 
 
 def locate(path: Path, logbase: Path) -> tuple[str, str]:

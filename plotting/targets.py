@@ -12,9 +12,9 @@ from pathlib import Path
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from plotting.curve import FAINT_INK, GRID, INK, LOSS_COLOR, SPINE
+from plotting.curve import FAINT_INK, INK, LOSS_COLOR, dress_axes
 from plotting.pictures import save_picture
-from plotting.read_results import Experiment, load_results, mean_and_error
+from plotting.read_results import Experiment, group_by_number, load_results, mean_and_error
 from trajectory.utils.errors import InputError
 
 TARGET = re.compile(r'(.*)/target_return(-?[\d.e+]+)$')
@@ -22,11 +22,7 @@ TARGET = re.compile(r'(.*)/target_return(-?[\d.e+]+)$')
 
 def find_targets(experiments: list[Experiment]) -> dict[str, list[tuple[float, Experiment]]]:
     """The experiments that asked for a return, by the run that was asked, by rising target."""
-    runs = {}
-    for experiment in experiments:
-        if found := TARGET.match(experiment.exp_name):
-            runs.setdefault(found[1], []).append((float(found[2]), experiment))
-    return {name: sorted(points, key=lambda point: point[0]) for name, points in runs.items()}
+    return group_by_number(experiments, TARGET, float)
 
 
 def draw_targets(runs: dict[str, list[tuple[float, Experiment]]], title: str, savepath: str | Path) -> None:
@@ -53,10 +49,7 @@ def draw_targets(runs: dict[str, list[tuple[float, Experiment]]], title: str, sa
     axes.set_xlabel('return asked for', color=FAINT_INK)
     axes.set_ylabel('return reached', color=FAINT_INK)
     axes.set_title(title, loc='left', color=INK, fontweight='bold', parse_math=False)
-    axes.grid(color=GRID, linewidth=0.8)
-    axes.spines[['top', 'right']].set_visible(False)
-    axes.spines[['left', 'bottom']].set_color(SPINE)
-    axes.tick_params(length=0, labelcolor=FAINT_INK)
+    dress_axes(axes)
     axes.legend(frameon=False, labelcolor=INK, fontsize=8)
     save_picture(figure, savepath, dpi=160)
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from trajectory.utils.errors import InputError
+from trajectory.utils.errors import InputError, did_you_mean
 
 
 def test_an_input_error_is_caught_by_those_who_expect_a_value_error():
@@ -12,3 +12,9 @@ def test_an_input_error_is_caught_by_those_who_expect_a_value_error():
 
 def test_an_assertion_of_ours_is_not_the_users_fault():
     assert not issubclass(AssertionError, InputError)
+
+
+def test_a_near_name_is_suggested_and_a_far_one_is_not():
+    assert did_you_mean('hamer-v3', ('push-v3', 'hammer-v3')) == " Did you mean 'hammer-v3'?"
+    assert did_you_mean('something', {'push-v3': 1}) == ''
+    assert did_you_mean(None, ('push-v3',)) == ''

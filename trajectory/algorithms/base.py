@@ -3,13 +3,12 @@
 import importlib
 import pkgutil
 from abc import ABC, abstractmethod
-from difflib import get_close_matches
 from pathlib import Path
 
 from trajectory.environments.spec import EnvironmentSpec
 from trajectory.rollouts.agent import Agent
 from trajectory.rollouts.evaluation import evaluate
-from trajectory.utils.errors import InputError
+from trajectory.utils.errors import InputError, did_you_mean
 
 ALGORITHMS = tuple(
     sorted(module.name for module in pkgutil.iter_modules([str(Path(__file__).parent)]) if module.ispkg)
@@ -132,10 +131,7 @@ class Algorithm(ABC):
 def find_algorithm(name: str) -> type[Algorithm]:
     """The class of a method by the name of its folder; each folder exports it as `ALGORITHM`."""
     if name not in ALGORITHMS:
-        near = get_close_matches(str(name), ALGORITHMS, n=1)
         raise InputError(
-            f'there is no algorithm {name!r}.'
-            + (f' Did you mean {near[0]!r}?' if near else '')
-            + f'\n  There are {", ".join(ALGORITHMS)}.'
+            f'there is no algorithm {name!r}.{did_you_mean(name, ALGORITHMS)}\n  There are {", ".join(ALGORITHMS)}.'
         )
     return importlib.import_module(f'trajectory.algorithms.{name}').ALGORITHM

@@ -166,10 +166,10 @@ class MultiDomainTransformer(nn.Module):
         hide   : [ B ], true of sequences whose actions are seen within their own step alone
         """
         keys = mask.repeat_interleave(self.tokens_per_step, dim=1)
-        hidden = None if hide is None else hide[:, None, None] & self._is_past_action(mask.shape[1]).to(hide.device)
+        hidden = None if hide is None else hide[:, None, None] & self.is_past_action(mask.shape[1]).to(hide.device)
         return self.encoder(tokens, keys, modulator, ids, hidden).unflatten(1, (mask.shape[1], -1))
 
-    def _is_past_action(self, n_steps):
+    def is_past_action(self, n_steps: int) -> Tensor:
         """Which keys are actions of other steps than the query's, or rewards, which have seen them, [ T x T ]."""
         place = torch.arange(n_steps * self.tokens_per_step)
         step, kind = place // self.tokens_per_step, place % self.tokens_per_step

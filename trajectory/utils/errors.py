@@ -3,6 +3,8 @@
 The scripts print their messages without a traceback; every other exception is a bug of ours.
 """
 
+from collections.abc import Iterable
+from difflib import get_close_matches
 from signal import SIGTERM
 
 
@@ -24,6 +26,12 @@ def shorten(value, length: int = 100) -> str:
         return str(value)[:length]
     except ValueError:  # Python writes no whole numbers of thousands of digits
         return f'a whole number of {value.bit_length():,} bits'
+
+
+def did_you_mean(name, known: Iterable[str]) -> str:
+    """` Did you mean 'hammer-v3'?`, or nothing where no known name is near."""
+    near = get_close_matches(str(name), list(known), n=1, cutoff=0.5)
+    return f' Did you mean {near[0]!r}?' if near else ''
 
 
 def check_positive(name: str, number: float):

@@ -1,8 +1,11 @@
 """Fine-tuning methods: what learns, what stays byte for byte, what is added, what is anchored."""
 
+from typing import get_args
+
 import pytest
 import torch
 
+from config.continual import METHODS
 from trajectory.algorithms.multi_domain.finetuning import (
     FINETUNING,
     Anchors,
@@ -113,3 +116,7 @@ def test_anchors_of_all_earlier_tasks_hold(policy):
 def test_an_unknown_method_is_refused():
     with pytest.raises(InputError, match="no fine-tuning method 'lorra'"):
         find_finetuning('lorra')
+
+
+def test_the_flag_names_every_method():
+    assert set(get_args(METHODS)) == set(FINETUNING)

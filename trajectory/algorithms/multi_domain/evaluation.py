@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from trajectory.algorithms.multi_domain.agent import MultiDomainAgent
+from trajectory.algorithms.multi_domain.metrics import normalized
 from trajectory.environments.suites.making import make_suite_env
 from trajectory.environments.suites.registry import SuiteTask
 from trajectory.utils.progress import Silent
@@ -113,8 +114,7 @@ def score_of(task: SuiteTask, total: float, success: bool) -> float:
     """Success, or the return between the references."""
     if task.has_success:
         return float(success)
-    low, high = task.references or (0.0, 1.0)
-    return (total - low) / (high - low)
+    return float(normalized(total, *(task.references or (0.0, 1.0))))
 
 
 def mean_scores(episodes: list[SuiteEpisode]) -> dict[str, dict[str, float]]:

@@ -68,7 +68,7 @@ class Policy:
         """What is hidden of the first so many tokens, [ B x T x T ], see `Encoder`."""
         if not self.hides_actions or self.context == 1:
             return None
-        mask = self.model._is_past_action(self.context)[:n_tokens, :n_tokens].to(self.device)
+        mask = self.model.is_past_action(self.context)[:n_tokens, :n_tokens].to(self.device)
         return mask.expand(n_sequences, -1, -1)
 
     def normalize(self, observations: np.ndarray) -> Tensor:

@@ -1,9 +1,8 @@
 """Know the task families by their ids, and register them with Gymnasium."""
 
 from dataclasses import dataclass
-from difflib import get_close_matches
 
-from trajectory.utils.errors import InputError
+from trajectory.utils.errors import InputError, did_you_mean
 
 HERE = 'trajectory.environments.families'
 
@@ -65,11 +64,8 @@ FAMILIES = {
 def find_family(id: str) -> FamilySpec:
     """The family of this id; InputError names the nearest where there is none."""
     if id not in FAMILIES:
-        near = get_close_matches(str(id), FAMILIES, n=1, cutoff=0.4)
         raise InputError(
-            f'there is no family of tasks {id!r}.'
-            + (f' Did you mean {near[0]!r}?' if near else '')
-            + f'\n  There are {", ".join(FAMILIES)}.'
+            f'there is no family of tasks {id!r}.{did_you_mean(id, FAMILIES)}\n  There are {", ".join(FAMILIES)}.'
         )
     return FAMILIES[id]
 

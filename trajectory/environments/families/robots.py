@@ -5,6 +5,9 @@ and endings are those of the reference's environments: other numbers than `-v5` 
 MuJoCo 1.5, in which the papers measured.
 """
 
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+
 import numpy as np
 from gymnasium.envs.mujoco.ant_v5 import AntEnv
 from gymnasium.envs.mujoco.half_cheetah_v5 import HalfCheetahEnv
@@ -13,7 +16,7 @@ from gymnasium.spaces import Box
 from trajectory.environments.families.batched import check_task
 
 
-class _Tasks:
+class _Tasks(ABC):
     """A robot whose reward depends on a task: `sample_tasks(n)` draws some, `reset_task(task)` sets one."""
 
     key: str  # of the task
@@ -22,12 +25,13 @@ class _Tasks:
         self.observation_space = Box(-np.inf, np.inf, (width,), np.float32)
         self.reset_task(self.default_task())
 
+    @abstractmethod
     def default_task(self) -> dict:
         """The task of an environment that has been told none."""
-        raise NotImplementedError
 
-    def _draw(self, n, rng):
-        raise NotImplementedError
+    @abstractmethod
+    def _draw(self, n: int, rng) -> Iterable:
+        """Values of n tasks."""
 
     def sample_tasks(self, n: int) -> list[dict]:
         """Draw n tasks by the environment's generator, `np_random`."""
@@ -49,8 +53,9 @@ class _HalfCheetahEnv(_Tasks, HalfCheetahEnv):
         parts = (self.data.qpos[1:], self.data.qvel, self.data.body('torso').xpos)
         return np.concatenate(parts).astype(np.float32)
 
+    @abstractmethod
     def _reward_of_speed(self, speed) -> float:
-        raise NotImplementedError
+        """speed : along x, m/s"""
 
     def step(self, action):
         action = np.clip(action, -1, 1)
@@ -110,9 +115,9 @@ class _AntEnv(_Tasks, AntEnv):
         parts = (self.data.qpos[2:], self.data.qvel, forces.ravel(), torso.xmat, torso.xpos)
         return np.concatenate(parts).astype(np.float32)
 
+    @abstractmethod
     def _goal_reward(self, position: np.ndarray, velocity: np.ndarray) -> float:
         """position, velocity : [ 2 ]  of the torso, m and m/s"""
-        raise NotImplementedError
 
     def step(self, action):
         action = np.clip(action, -1, 1)

@@ -5,9 +5,8 @@ DeepMind Control's sixteen: ten to pre-train on, six to fine-tune on.
 """
 
 from dataclasses import dataclass
-from difflib import get_close_matches
 
-from trajectory.utils.errors import InputError
+from trajectory.utils.errors import InputError, did_you_mean
 
 MT40 = tuple(
     f'{name}-v3'
@@ -87,11 +86,9 @@ TASKS = {
 def find_task(name: str) -> SuiteTask:
     """The task of this name; InputError names the nearest where there is none."""
     if name not in TASKS:
-        near = get_close_matches(str(name), TASKS, n=1, cutoff=0.5)
         raise InputError(
-            f'no suite has a task {name!r}.'
-            + (f' Did you mean {near[0]!r}?' if near else '')
-            + f'\n  There are {", ".join(TASKS)}; or a split of them: {", ".join(SPLITS)}.'
+            f'no suite has a task {name!r}.{did_you_mean(name, TASKS)}'
+            f'\n  There are {", ".join(TASKS)}; or a split of them: {", ".join(SPLITS)}.'
         )
     return TASKS[name]
 
