@@ -16,7 +16,7 @@ METHODS = Literal[
 @dataclass
 class Train(BaseTrainRun):
     # data
-    tasks: Flag[list[str], 'tasks or splits (mt40, cw10, dmc10, dmc6); of a fine-tuning, in order'] = field(
+    tasks: Flag[list[str], 'tasks or splits (mt40, cw10, dmc10, dmc6, d4rl); of a fine-tuning, in order'] = field(
         default_factory=lambda: ['mt40']
     )
     data_path: Flag[str, 'folder that holds a file for each task'] = 'data/suite'

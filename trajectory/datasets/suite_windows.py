@@ -15,7 +15,7 @@ from trajectory.models.multi_domain import Sequences
 from trajectory.models.tokens import ActionTokens
 from trajectory.utils.errors import InputError
 
-REWARD_SCALES = {'metaworld': 200.0, 'dm_control': 100.0}  # of the original
+REWARD_SCALES = {'metaworld': 200.0, 'dm_control': 100.0, 'd4rl': 1000.0}  # of the original
 
 
 @dataclass(frozen=True)
@@ -49,17 +49,17 @@ def read_task(folder, task: SuiteTask, tokens: ActionTokens, state_dim: int, act
     """
     path = Path(folder, f'{task.name}.hdf5')
     if not path.is_file():
-        raise InputError(
-            f'{path} is not there.\n  Record it: python scripts/collect.py --suite {task.suite} --tasks {task.name} '
-            f'--savepath {folder}'
-        )
-    columns, named = read_episodes(path), read_metadata(path).get('task', task.name)
+        raise InputError(f'{path} is not there.\n  {_how_to_record(task, folder)}')
+    columns, metadata = read_episodes(path), read_metadata(path)
+    named = metadata.get('task', metadata.get('env', task.name))
     widths = columns['observations'].shape[1], columns['actions'].shape[1]
     if named != task.name or widths != (task.observation_dim, task.action_dim):
         raise InputError(
             f'{path} holds {named} with {widths[0]} columns of observations and {widths[1]} of actions, expected '
             f'{task.name} with {task.observation_dim} and {task.action_dim}.\n  Record it again.'
         )
+    if task.suite == 'd4rl' and metadata.get('physics', 'd4rl') != 'd4rl':
+        raise InputError(f"{path} was recorded with stock physics, expected D4RL's.\n  {_how_to_record(task, folder)}")
     columns, lengths = _whole_episodes(columns, path, min_steps)
     scale = REWARD_SCALES[task.suite]
     ends = np.cumsum(lengths)
@@ -81,6 +81,16 @@ def read_task(folder, task: SuiteTask, tokens: ActionTokens, state_dim: int, act
         float(returns[ends - lengths].max()),
         zlib.crc32(np.ascontiguousarray(columns['actions']), zlib.crc32(np.ascontiguousarray(columns['observations']))),
     )
+
+
+def _how_to_record(task, folder):
+    path = Path(folder, f'{task.name}.hdf5')
+    if task.suite == 'd4rl':
+        robot = task.name.split('-')[0].lower()
+        return (
+            f"Record it: python scripts/collect.py --robot {robot} --savepath {path}; or copy a file of D4RL's there."
+        )
+    return f'Record it: python scripts/collect.py --suite {task.suite} --tasks {task.name} --savepath {folder}'
 
 
 def _whole_episodes(columns, path, min_steps):

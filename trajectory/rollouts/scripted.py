@@ -6,6 +6,7 @@ import numpy as np
 
 from trajectory.environments.suites.making import make_suite_env
 from trajectory.environments.suites.registry import SuiteTask
+from trajectory.utils.errors import InputError
 from trajectory.utils.progress import Silent
 
 COLUMNS = ('observations', 'actions', 'rewards', 'terminals', 'timeouts', 'successes')
@@ -15,8 +16,10 @@ def scripted_policy(task: SuiteTask):
     """The hand-written policy of a task; it has `act(env) -> action`."""
     if task.suite == 'metaworld':
         from trajectory.environments.suites.metaworld import ScriptedPolicy
-    else:
+    elif task.suite == 'dm_control':
         from trajectory.environments.suites.dm_control import ScriptedPolicy
+    else:
+        raise InputError(f'{task.name} has no hand-written policy.\n  Record it by --robot instead of --suite.')
     return ScriptedPolicy(task)
 
 

@@ -1,11 +1,12 @@
 """Know the tasks of the suites by their names, without a simulator.
 
 Meta-World's 50 tasks are split as in Continual World and L2M: ten to fine-tune on, in order, forty to pre-train on.
-DeepMind Control's sixteen: ten to pre-train on, six to fine-tune on.
+DeepMind Control's sixteen: ten to pre-train on, six to fine-tune on. D4RL's robots are a suite of their own.
 """
 
 from dataclasses import dataclass
 
+from trajectory.environments.catalogue import reference_returns, widths_of
 from trajectory.utils.errors import InputError, did_you_mean
 
 MT40 = tuple(
@@ -46,7 +47,8 @@ DMC6 = {
     'reacher-easy': (2, 33.0, 849.241),
     'walker-walk': (6, 30.193, 773.174),
 }
-SPLITS = {'mt40': MT40, 'cw10': CW10, 'dmc10': tuple(DMC10), 'dmc6': tuple(DMC6)}
+ROBOTS = ('Hopper-v4', 'HalfCheetah-v4', 'Walker2d-v4')
+SPLITS = {'mt40': MT40, 'cw10': CW10, 'dmc10': tuple(DMC10), 'dmc6': tuple(DMC6), 'd4rl': ROBOTS}
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ class SuiteTask:
     """A task of a suite.
 
     name              : as the suite calls it
-    suite             : `metaworld` or `dm_control`, the package that simulates it
+    suite             : `metaworld` or `dm_control`, the package that simulates it; or `d4rl`
     observation_dim   : columns of observations; DeepMind Control's lie in slots that all its tasks share
     action_dim        : columns of actions, in [-1, 1]
     max_episode_steps : where an episode is cut
@@ -80,6 +82,7 @@ TASKS = {
         name: SuiteTask(name, 'dm_control', 204, actions, 1000, (low, high))
         for name, (actions, low, high) in {**DMC10, **DMC6}.items()
     },
+    **{name: SuiteTask(name, 'd4rl', *widths_of(name), 1000, reference_returns(name)) for name in ROBOTS},
 }
 
 
