@@ -17,6 +17,7 @@ class Train(TrainRun):
     max_ep_len: Flag[int, 'timesteps that have an embedding; later ones share the last'] = 1000
 
     # model
+    model_type: Flag[Literal['dt', 'bc'], "Decision Transformer, or the original's MLP on the last K states"] = 'dt'
     embed_dim: Flag[int, 'width'] = 128
     n_layer: Flag[int, 'transformer blocks'] = 3
     n_head: Flag[int, 'attention heads per block'] = 1

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from tests.models.test_action_mlp import make as make_mlp
 from tests.models.test_decision_transformer import make
 from tests.support import golden, state_of
 from trajectory.algorithms.decision_transformer.agent import ReturnConditionedAgent
@@ -44,6 +45,23 @@ def test_it_acts_as_the_original_step_by_step(arrays, kind):
         over = (state**2).sum() > arrays[f'{kind}/limit']
         agent.observe(action, np.array([reward]), state[None], np.array([over]))
     assert total == pytest.approx(arrays[f'{kind}/return'], rel=1e-5)
+
+
+def test_the_mlp_acts_as_the_originals_step_by_step(arrays):
+    config, model = arrays['config'], make_mlp(arrays, 'bc/state')
+    agent = ReturnConditionedAgent(
+        model, model.n_steps, arrays['state_mean'], arrays['state_std'], config['scale'], config['target_return']
+    )
+    state, total = arrays['initial_state'], 0.0
+    agent.reset(state[None], [0])
+    for step in range(arrays['bc/length']):
+        action = agent.act(state[None])
+        np.testing.assert_allclose(action[0], arrays['bc/action'][step], atol=1e-5)
+        state = arrays['A'] @ state + arrays['B'] @ action[0]
+        reward = -(state**2).sum()
+        total += reward
+        agent.observe(action, np.array([reward]), state[None], np.array([False]))
+    assert total == pytest.approx(arrays['bc/return'], rel=1e-5)
 
 
 def test_episodes_in_one_batch_act_as_they_would_alone(arrays):

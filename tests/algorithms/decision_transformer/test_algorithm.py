@@ -14,6 +14,7 @@ import torch
 from config.decision import Train
 from plotting.read_results import load_results
 from scripts import evaluate, train
+from tests.models.test_action_mlp import make as make_mlp
 from tests.models.test_decision_transformer import make
 from tests.support import golden, state_of
 from trajectory import utils
@@ -65,6 +66,24 @@ def test_ten_updates_move_the_weights_as_the_originals_did():
         np.testing.assert_allclose(found, expected, atol=tolerance, err_msg=name)
     for name in arrays['untouched'] if isinstance(arrays['untouched'], list) else json.loads(str(arrays['untouched'])):
         np.testing.assert_array_equal(final[name], arrays[f'initial/{name}'])
+
+
+def test_ten_updates_of_the_mlp_are_the_originals():
+    arrays = golden('decision/bc')
+    config = arrays['config']
+    algorithm = learner(
+        make_mlp(arrays, 'initial'),
+        learning_rate=config['learning_rate'], weight_decay=config['weight_decay'], warmup_steps=config['warmup_steps'],
+    )  # fmt: skip
+    states, actions, mask = (torch.tensor(arrays[name]) for name in ('states', 'actions', 'mask'))
+    nothing = torch.zeros(len(states), config['K'] + 1, 1)
+    for step in range(config['n_steps']):
+        assert algorithm._rate() == pytest.approx(arrays['lr_of_step'][step], rel=1e-6)
+        loss = algorithm.learn(Batch(states, actions, nothing, nothing, nothing, nothing, mask)).item()
+        assert loss == pytest.approx(arrays['loss_before_step'][step], rel=1e-5)
+    final = algorithm.model.state_dict()
+    for name, expected in state_of(arrays, 'final').items():
+        np.testing.assert_allclose(final[name], expected, atol=1e-5, err_msg=name)
 
 
 # --------------------------------- the point -------------------------------- #

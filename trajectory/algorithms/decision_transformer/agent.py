@@ -11,7 +11,7 @@ NOISE = 0.1  # deviation, of the mode `noise`
 class ReturnConditionedAgent(Agent):
     """Predicts the action at the last of up to K steps, deterministically.
 
-    model         : a `DecisionTransformer`
+    model         : a `DecisionTransformer`, or an `ActionMLP`, which looks at the states alone
     n_steps       : K
     state_mean, state_std : [ d ]  of the data
     scale         : that returns-to-go are divided by
@@ -27,7 +27,7 @@ class ReturnConditionedAgent(Agent):
         self.model, self.n_steps, self.scale, self.target, self.mode = model.eval(), n_steps, scale, target, mode
         self.mean, self.std = state_mean, state_std
         self.preprocess_fn = preprocess_fn or (lambda observations: observations)
-        self.device = model.embed_ln.bias.device
+        self.device = next(model.parameters()).device
 
     def reset(self, observations, seeds, goals=None):
         states = self._normalize(observations)

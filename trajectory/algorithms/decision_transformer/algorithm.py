@@ -14,6 +14,7 @@ from trajectory.datasets.preprocessing import get_preprocess_fn
 from trajectory.datasets.return_windows import Batch, ReturnWindows, find_statistics
 from trajectory.datasets.sources import find_source
 from trajectory.environments.spec import EnvironmentSpec
+from trajectory.models.action_mlp import ActionMLP
 from trajectory.models.decision_transformer import DecisionTransformer, action_loss, n_parameters
 from trajectory.storage.limits import RESTORE, check_record
 from trajectory.storage.run_folder import hash_model
@@ -34,6 +35,10 @@ RECIPE = {  # of a `DecisionTransformer`: type, least, most
     'activation_function': (str,),
     'dropout': (float, 0, 1),
     'action_tanh': (bool,),
+}
+MLP_RECIPE = {  # of an `ActionMLP`
+    **{name: RECIPE[name] for name in ('state_dim', 'act_dim', 'hidden_size', 'n_layer', 'max_ep_len', 'dropout')},
+    'n_steps': (int, 1, 10**6),
 }
 FACTS = {
     'K': (int, 1, 10**6),
@@ -90,12 +95,15 @@ class DecisionTransformerAlgorithm(Algorithm):
             'act_dim': learned.actions.shape[1],
             'hidden_size': settings.embed_dim,
             'n_layer': settings.n_layer,
-            'n_head': settings.n_head,
             'max_ep_len': settings.max_ep_len,
-            'activation_function': settings.activation_function,
             'dropout': settings.dropout,
-            'action_tanh': True,
         }
+        if settings.model_type == 'bc':
+            self.recipe['n_steps'] = settings.K
+        else:
+            self.recipe.update(
+                n_head=settings.n_head, activation_function=settings.activation_function, action_tanh=True
+            )
         self.facts = {
             'K': settings.K,
             'scale': scale,
@@ -104,7 +112,7 @@ class DecisionTransformerAlgorithm(Algorithm):
             'worst_return': float(self.episodes.returns.min()),
             'mode': settings.mode,
         }
-        self.model = DecisionTransformer(**self.recipe).to(device)
+        self.model = build_model(self.recipe).to(device)
         distributed.broadcast_from_main(self.model)
         self.optimizer = make_optimizer(self.model, settings)
         self.generator = torch.Generator().manual_seed(settings.seed)
@@ -136,7 +144,7 @@ class DecisionTransformerAlgorithm(Algorithm):
         self.model.train()
         rows = self.distributed.shard(torch.arange(len(batch.mask)))
         part = Batch(*(column[rows.to(batch.mask.device)] for column in batch))
-        weight = part.mask.sum() / batch.mask.sum()
+        weight = n_counted(self.model, part) / n_counted(self.model, batch)
         self.optimizer.zero_grad(set_to_none=True)
         if len(rows):
             loss = weight * batch_loss(self.model, part)
@@ -145,7 +153,8 @@ class DecisionTransformerAlgorithm(Algorithm):
         else:
             loss = torch.zeros((), device=batch.mask.device)
         self._all_reduce(loss)
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), MAX_GRAD_NORM)
+        if not isinstance(self.model, ActionMLP):
+            torch.nn.utils.clip_grad_norm_(self.model.parameters(), MAX_GRAD_NORM)
         if not torch.isfinite(loss):
             raise InputError(f'the loss became {loss.item()}.\n  Pass a smaller --learning_rate.')
         for group in self.optimizer.param_groups:
@@ -209,7 +218,7 @@ class DecisionTransformerAlgorithm(Algorithm):
         check_config(self.config, folder / 'model_config.json')
         self.epoch, path = pick_epoch(folder, epoch)
         recipe = self.config['model']
-        self.model = build_with_weights(lambda: DecisionTransformer(**recipe), read_weights(path), path)
+        self.model = build_with_weights(lambda: build_model(recipe), read_weights(path), path)
         self.facts = {name: self.config[name] for name in FACTS}
         self.statistics = [np.array(self.config[name], dtype=np.float32) for name in ('state_mean', 'state_std')]
         self.mean_return = self.record['mean_return']
@@ -253,17 +262,30 @@ UNTRAINED = ('predict_state', 'predict_return', 'transformer.wte')  # weights th
 def check_config(config, path):
     """Refuse a model_config.json that is not whole.    path : the file it is from"""
     check_record(config, FACTS, path)
-    check_record(config.get('model'), RECIPE, path)
+    recipe = config.get('model')
+    check_record(recipe, MLP_RECIPE if isinstance(recipe, dict) and 'n_steps' in recipe else RECIPE, path)
     width = config['model']['state_dim']
     check_record(config, {name: (list, width, width) for name in ('state_mean', 'state_std')}, path)
     if min(config['state_std']) <= 0:
         raise InputError(f'{path}: state_std holds {min(config["state_std"])}, expected numbers above 0.\n  {RESTORE}')
 
 
+def build_model(recipe: dict) -> DecisionTransformer | ActionMLP:
+    """The network of a recipe, which is an MLP's where it says how many steps that sees."""
+    return ActionMLP(**recipe) if 'n_steps' in recipe else DecisionTransformer(**recipe)
+
+
 def batch_loss(model, batch: Batch) -> torch.Tensor:
-    """The loss of a batch."""
+    """The loss of a batch: of the actions at all real steps, or at the last where only those are predicted."""
     inputs = batch.states, batch.actions, batch.returns_to_go[:, :-1], batch.timesteps, batch.mask
-    return action_loss(model(*inputs).actions, batch.actions, batch.mask)
+    predicted = model(*inputs).actions
+    n = predicted.shape[1]
+    return action_loss(predicted, batch.actions[:, -n:], batch.mask[:, -n:])
+
+
+def n_counted(model, batch: Batch) -> torch.Tensor:
+    """Steps that count in the loss of a batch."""
+    return batch.mask[:, -1:].sum() if isinstance(model, ActionMLP) else batch.mask.sum()
 
 
 def make_optimizer(model, settings) -> torch.optim.Optimizer:

@@ -54,6 +54,8 @@ def is_huggingface(folder: Path) -> bool:
 def save_huggingface(run, target, epoch='latest') -> Path:
     """Write a run's model as `DecisionTransformerModel.from_pretrained` reads it, to a new folder."""
     algorithm = DecisionTransformerAlgorithm.load(run, epoch)
+    if not isinstance(algorithm.model, DecisionTransformer):
+        raise InputError(f'{run} holds an MLP, which transformers has not.\n  Train with --model_type dt.')
     config = huggingface_config(algorithm.config['model'], algorithm.facts['K'])
     kept = {name: value for name, value in algorithm.config.items() if name != 'model'}
     with write_folder(target) as folder:
