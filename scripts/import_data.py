@@ -2,6 +2,7 @@
 
     python scripts/import_data.py episodes.npz mine.hdf5 --env Hopper-v4
     python scripts/import_data.py folder/ mine.hdf5 --env Walker2d-v4
+    python scripts/import_data.py hopper-medium-v2.pkl mine.hdf5 --env Hopper-v4 --physics d4rl
 
 An .npz has one of three forms, T steps long:
 
@@ -13,7 +14,10 @@ An .npz has one of three forms, T steps long:
 
 terminals (or terminations, terminated) are falls; timeouts (truncations, truncated) are ends by the clock, which
 episodes may leave out. Steps and buffers may bring return_queue and length_queue of Gymnasium's RecordEpisodeStatistics
-(or r and l): what was recorded is then compared with them. Pickles are never read.
+(or r and l): what was recorded is then compared with them.
+
+A .pkl is a list of episodes, dicts of arrays, as the Decision Transformer's data is; dones count as falls. It is read
+without running anything, and refused where it holds more than arrays of numbers.
 
 From a list of episodes, dicts of arrays:
 
@@ -34,7 +38,7 @@ from trajectory.utils.errors import InputError
 
 
 class Parser(utils.Flags):
-    source: str  # the .npz, or the folder of them
+    source: str  # the .npz or .pkl, or a folder of .npz
     target: str  # the HDF5 file to write
     env: str = ''  # Gymnasium environment that it was recorded in: Hopper-v4, say
     physics: Literal['stock', 'd4rl'] = 'stock'  # of that environment: as installed, or MuJoCo 2.1.0's

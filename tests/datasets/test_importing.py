@@ -224,17 +224,33 @@ def test_arrays_that_do_not_fit_are_named(tmp_path, arrays, message):
     assert '\n  ' in str(refused.value), 'say what to do'
 
 
+@pytest.mark.parametrize('flag', ['terminals', 'dones'])
+def test_a_pickled_list_of_episodes_is_laid_end_to_end(tmp_path, flag):
+    episodes = [episode(3, 3 * k, fell=k % 2) for k in range(4)]
+    for one in episodes:
+        del one['timeouts']
+        one[flag] = one.pop('terminals')
+        one['next_observations'] = one['observations'] + 1
+    (tmp_path / 'mine.pkl').write_bytes(pickle.dumps(episodes))
+    found = import_episodes(tmp_path / 'mine.pkl')
+    np.testing.assert_array_equal(found['observations'][:, 1], np.arange(12))
+    assert (rows(found['terminals']), rows(found['timeouts'])) == ([5, 11], [2, 8])
+
+
 class Trap:
     def __reduce__(self):
         return print, ('it ran',)
 
 
-def test_pickles_are_never_read(tmp_path, capsys):
+def test_pickled_objects_are_never_built(tmp_path, capsys):
     with pytest.raises(InputError, match=r'holds Python objects, which are pickled and could run code: they are not'):
         imported(tmp_path, {**episode(5), 'rewards': np.array([Trap()] * 5, dtype=object)})
     (tmp_path / 'mine.pkl').write_bytes(pickle.dumps(Trap()))
-    with pytest.raises(InputError, match=r'is no .npz, or not whole; pickles are never read'):
+    with pytest.raises(InputError, match=r'would call builtins.print, .* could run code'):
         import_episodes(tmp_path / 'mine.pkl')
+    (tmp_path / 'mine.data').write_bytes(pickle.dumps([]))
+    with pytest.raises(InputError, match=r'is no .npz, or not whole; other pickles than lists of episodes'):
+        import_episodes(tmp_path / 'mine.data')
     assert 'it ran' not in capsys.readouterr().out
 
 

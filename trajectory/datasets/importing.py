@@ -1,4 +1,4 @@
-"""Bring episodes that others recorded into D4RL's layout, from plain arrays in `.npz`; nothing is ever unpickled.
+"""Bring episodes that others recorded into D4RL's layout, from plain arrays in `.npz`.
 
 An `.npz` has one of three forms, T steps long:
 
@@ -12,6 +12,8 @@ An `.npz` has one of three forms, T steps long:
 ended. Timeouts may be left out where ends are known without them; an end that is no fall is then a time-out. An episode
 may bring one observation more than actions, its last, which the layout has no room for.
 
+A `.pkl` is a list of such episodes, as the Decision Transformer's data is; it is read without running anything.
+
 Steps and buffers may bring what `gymnasium.wrappers.RecordEpisodeStatistics` keeps: `return_queue` and `length_queue`
 (also `r` and `l`, as in its `info['episode']`), the returns and lengths of the last episodes in the order in which they
 ended. What was recorded is then compared with them.
@@ -24,6 +26,7 @@ from pathlib import Path
 import numpy as np
 
 from trajectory.datasets.hdf5 import COLUMNS, FLAGS, check_columns
+from trajectory.datasets.pickled_episodes import read_pickled_episodes
 from trajectory.utils.errors import InputError
 
 ALIASES = {
@@ -45,7 +48,7 @@ _FORMS = 'python scripts/import_data.py --help shows the forms that are read.'
 def import_episodes(path: str | Path, autoreset: str = 'next_step') -> dict[str, np.ndarray]:
     """The columns of recorded episodes, end to end, as `write_episodes` takes them.
 
-    path      : an `.npz`, or a folder of them
+    path      : an `.npz`, a folder of them, or a `.pkl`
     autoreset : of a buffer, how its environments began anew: `next_step`, Gymnasium's default, spends a step on it,
                 whose action and reward mean nothing and which is left out; `same_step` does not
     """
@@ -53,6 +56,11 @@ def import_episodes(path: str | Path, autoreset: str = 'next_step') -> dict[str,
     if path.is_dir():
         files = sorted(path.glob('*.npz'))
         columns = _join([_read_episode(_read_arrays(file), file) for file in files], path)
+    elif path.suffix in ('.pkl', '.pickle'):
+        columns = _join(
+            [_read_pickled(episode, f'{path}, episode {k}') for k, episode in enumerate(read_pickled_episodes(path))],
+            path,
+        )
     else:
         arrays = _read_arrays(path)
         numbers = sorted({int(found[2]) for found in map(NUMBERED.fullmatch, arrays) if found and found[1] in KNOWN})
@@ -79,7 +87,7 @@ def _read_arrays(path):
         raise InputError(f'{path} is not there.\n  Check the path.')
     if not zipfile.is_zipfile(path):
         raise InputError(
-            f'{path} is no .npz, or not whole; pickles are never read, because they can run code.\n'
+            f'{path} is no .npz, or not whole; other pickles than lists of episodes, .pkl, are never read.\n'
             '  Write one with np.savez_compressed.'
         )
     try:
@@ -141,6 +149,13 @@ def _rename(name):
 
 def _strip(arrays, number):
     return {name: arrays[f'{name}_{number}'] for name in KNOWN if f'{name}_{number}' in arrays}
+
+
+def _read_pickled(episode, where):
+    arrays = {ALIASES.get(name, name): array for name, array in episode.items()}
+    if 'dones' in arrays and 'terminals' not in arrays:  # as the original takes them
+        arrays['terminals'] = arrays['dones']
+    return _read_episode({name: array for name, array in arrays.items() if name in KNOWN}, where)
 
 
 def _read_episode(arrays, where):
