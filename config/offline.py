@@ -79,6 +79,9 @@ class Plan(ActRun):
     gpt_epoch: Flag[int | Literal['latest'], 'checkpoint to load, in epochs'] = 'latest'
 
     # search
+    objective: Flag[
+        Literal['value', 'likelihood'], 'what candidates are ranked by: rewards and values, or likelihood (imitation)'
+    ] = 'value'
     plan_freq: Flag[int, 'steps taken along a plan before the next is made'] = 1
     horizon: Flag[int, 'transitions imagined per plan'] = 15
     beam_width: Flag[int, 'candidates kept after each transition'] = 128

@@ -7,7 +7,7 @@ import torch
 from tests.support import golden, make_gpt, state_of
 from trajectory.datasets.discretization import QuantileDiscretizer
 from trajectory.models import GPT, ConditionalGPT
-from trajectory.search import SearchSettings, beam_plan, beam_search, goal_plan, sample_n, search
+from trajectory.search import SearchSettings, beam_plan, beam_search, likeliest_plan, sample_n, search
 from trajectory.search.core import estimate_plan
 from trajectory.search.sampling import get_logp, inverse_cdf
 from trajectory.utils.errors import InputError
@@ -418,20 +418,34 @@ def test_a_way_to_a_goal_is_the_likeliest_continuation(seed):
         torch.nn.init.normal_(parameter, std=0.5)
     prefixes = [torch.randint(7, (n,), generator=rng) for n in (3, 10, 3)]
     goals = torch.randint(7, (3, 3), generator=rng)
-    plans = goal_plan(model, prefixes, 4, 3, goals, 3, n_threads=2)
+    plans = likeliest_plan(model, prefixes, 4, 3, goals, 3, n_threads=2)
     assert plans.shape == (3, 4, 7)
     for prefix, goal, plan in zip(prefixes, goals, plans, strict=True):
         slow, _ = beam_search(model, prefix[None], 4 * 7 - 3, 3, goal[None], max_block=20, cached=False)
         assert torch.equal(plan.flatten(), slow[-28:])
         assert torch.equal(plan[0, :3], prefix[-3:])
-    elsewhere = goal_plan(model, prefixes, 4, 3, (goals + 3) % 7, 3)
+    elsewhere = likeliest_plan(model, prefixes, 4, 3, (goals + 3) % 7, 3)
     assert not torch.equal(elsewhere, plans)
+
+
+def test_without_a_goal_the_likeliest_continuation_is_planned(reference):
+    model = reference[1]
+    layout = model.layout
+    prefixes = [
+        torch.randint(model.vocab_size, (n * layout.dim + layout.observation_dim,), generator=torch.Generator())
+        for n in (0, 1)
+    ]
+    plans = likeliest_plan(model, prefixes, 2, 3)
+    for prefix, plan in zip(prefixes, plans, strict=True):
+        n_tokens = 2 * layout.dim - layout.observation_dim
+        slow, _ = beam_search(model, prefix[None], n_tokens, 3, cached=False)
+        assert torch.equal(plan.flatten(), slow[-2 * layout.dim :])
 
 
 def test_a_way_to_a_goal_is_refused_where_a_plan_would_be(reference):
     _, model, _ = reference
     with pytest.raises(InputError, match='horizon must be at least 1'):
-        goal_plan(model, [torch.zeros(3, dtype=torch.long)], 0, 2, torch.zeros(1, 3, dtype=torch.long))
+        likeliest_plan(model, [torch.zeros(3, dtype=torch.long)], 0, 2, torch.zeros(1, 3, dtype=torch.long))
 
 
 def test_the_estimate_grows_with_what_makes_a_plan_large(reference):

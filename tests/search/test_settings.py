@@ -22,6 +22,7 @@ from trajectory.utils.errors import InputError
         ({'plan_freq': 4, 'horizon': 3}, 'a plan of 3 transitions cannot be followed for 4 steps'),
         ({'discount': 1.5}, 'discount must be from 0 to 1'),
         ({'percentile': 2}, 'percentile must be from 0 to 1'),
+        ({'objective': 'reward'}, 'objective must be one of value, likelihood'),
         ({'cdf_act': -0.1}, 'cdf_act must be from 0 to 1'),
         ({'temperature': 0.0}, 'temperature'),
         ({'max_context_transitions': 0}, 'max_context_transitions must be at least 1'),

@@ -1,6 +1,6 @@
 """The planner: beam search over what the model imagines."""
 
-from trajectory.search.core import VALUE_PLACEHOLDER, beam_plan, beam_search, goal_plan, search
+from trajectory.search.core import VALUE_PLACEHOLDER, beam_plan, beam_search, likeliest_plan, search
 from trajectory.search.sampling import sample_n
 from trajectory.search.settings import SearchSettings
 from trajectory.search.utils import extract_actions, make_prefix, update_context
@@ -11,7 +11,7 @@ __all__ = [
     'beam_plan',
     'beam_search',
     'extract_actions',
-    'goal_plan',
+    'likeliest_plan',
     'make_prefix',
     'sample_n',
     'search',

@@ -240,20 +240,20 @@ def beam_search(
 
 
 @torch.no_grad()
-def goal_plan(
+def likeliest_plan(
     model,
     x: Tensor | Sequence[Tensor],
     n_steps: int,
     beam_width: int,
-    goal: Tensor,
+    goal: Tensor | None = None,
     max_context_transitions: int | None = None,
     *,
     n_threads: int = 1,
 ) -> Tensor:
-    """Imagine the likeliest `n_steps` transitions of those that lead to a goal, whatever their rewards.
+    """Imagine the likeliest `n_steps` transitions, of those that lead to a goal where there is one.
 
     x         : [ G x T ] tokens of context and present observation; a list of [ T ], if lengths differ
-    goal      : [ G x observation_dim ] tokens
+    goal      : [ G x observation_dim ] tokens, for a `ConditionalGPT`
     n_threads : that share out the episodes among them
     returns   : [ G x H x D ] tokens
     """
@@ -264,11 +264,12 @@ def goal_plan(
     n_tokens = n_steps * layout.dim - layout.observation_dim
 
     def plan(prefix, goal):
-        tokens, _ = beam_search(model, prefix[None], n_tokens, beam_width, goal[None], max_block=limit)
+        goal = None if goal is None else goal[None]
+        tokens, _ = beam_search(model, prefix[None], n_tokens, beam_width, goal, max_block=limit)
         return tokens[-n_steps * layout.dim :].view(n_steps, layout.dim)
 
     with ThreadPoolExecutor(n_threads) as threads:
-        return torch.stack(list(threads.map(plan, x, goal)))
+        return torch.stack(list(threads.map(plan, x, [None] * len(x) if goal is None else goal)))
 
 
 def check_prefixes(layout, prefixes) -> None:

@@ -6,12 +6,14 @@ from trajectory.search.sampling import check_k, check_temperature
 from trajectory.utils.errors import InputError, check_fraction, check_positive
 
 MAX_HORIZON = 10_000  # longer than any episode here
+OBJECTIVES = ('value', 'likelihood')
 
 
 @dataclass(frozen=True)
 class SearchSettings:
     """What the planner is told; each field is the setting of its name in `config/offline.py`.
 
+    objective                : what candidates are ranked by: rewards and values, or how likely they are
     horizon                  : transitions imagined per plan
     beam_width, n_expand     : candidates kept after each transition, and continuations drawn for each
     max_context_transitions  : transitions the model sees at once, at most its block; None: all that fit
@@ -40,8 +42,11 @@ class SearchSettings:
     cdf_obs: float | None = None
     cdf_act: float | None = None
     cdf_rew: float | None = None
+    objective: str = 'value'
 
     def __post_init__(self):
+        if self.objective not in OBJECTIVES:
+            raise InputError(f'objective must be one of {", ".join(OBJECTIVES)}, got {self.objective!r}.')
         check_temperature(self.temperature)
         for name in ('plan_freq', 'horizon', 'beam_width', 'n_expand'):
             check_positive(name, getattr(self, name))

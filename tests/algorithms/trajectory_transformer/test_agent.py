@@ -9,6 +9,7 @@ from tests.support import make_gpt
 from trajectory.algorithms.trajectory_transformer.agent import PlanningAgent
 from trajectory.datasets.discretization import UniformDiscretizer
 from trajectory.datasets.preprocessing import get_preprocess_fn
+from trajectory.search import beam_search
 from trajectory.search.settings import SearchSettings
 from trajectory.utils.errors import InputError
 
@@ -55,6 +56,18 @@ def test_an_episode_acts_as_it_would_alone():
     agent.reset(observations_of(2)[1:], [6])
     np.testing.assert_array_equal(agent.act(observations_of(2)[1:])[0], together[0, 1])
     assert not np.array_equal(together[:, 0], together[:, 1])
+
+
+def test_by_likelihood_it_takes_the_likeliest_actions_whatever_they_draw():
+    settings = SearchSettings(horizon=2, beam_width=3, max_context_transitions=3, objective='likelihood')
+    agent = agent_of(settings)
+    actions = act_out(agent, 2, seeds=[5, 6])
+    np.testing.assert_array_equal(act_out(agent_of(settings), 2, seeds=[7, 8]), actions)
+    model = agent.model
+    tokens = torch.as_tensor(agent.discretizer.discretize(observations_of(2)[:1], (0, WIDTH)))
+    plan, _ = beam_search(model, tokens, 2 * DIM - WIDTH, 3, max_block=3 * DIM - 1, cached=False)
+    expected = agent.discretizer.reconstruct(plan[WIDTH : WIDTH + ACTIONS][None], (WIDTH, WIDTH + ACTIONS))
+    np.testing.assert_allclose(actions[0, :1], expected)
 
 
 def test_threads_change_nothing():

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from trajectory.rollouts.agent import Agent
-from trajectory.search import goal_plan, make_prefix, search, update_context
+from trajectory.search import likeliest_plan, make_prefix, search, update_context
 from trajectory.search.graphs import Graphs
 from trajectory.search.settings import SearchSettings
 from trajectory.utils.errors import InputError
@@ -101,13 +101,13 @@ class PlanningAgent(Agent):
         ]
         if self._n_actions == 0:
             self._check_logits(prefixes[0])
-        if self._goals is not None:
-            plans = goal_plan(
+        if self._goals is not None or self.settings.objective == 'likelihood':
+            plans = likeliest_plan(
                 self.model,
                 prefixes,
                 self.settings.horizon,
                 self.settings.beam_width,
-                self._goals[live],
+                None if self._goals is None else self._goals[live],
                 self.settings.max_context_transitions,
                 n_threads=self.n_threads,
             )
