@@ -16,6 +16,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from config.offline import Plan
 from plotting.curve import FAINT_INK, INK, LOSS_COLOR, dress_axes
 from plotting.pictures import save_picture
 from plotting.read_results import mean_and_error
@@ -26,10 +27,12 @@ from trajectory.datasets import find_source, get_preprocess_fn
 from trajectory.rollouts.candidates import Ranking, rank_candidates
 from trajectory.search import calibration as measure
 from trajectory.search.settings import SearchSettings
-from trajectory.utils.errors import InputError
+from trajectory.utils.errors import InputError, check_positive
 from trajectory.utils.files import read_json
 
 log = logging.getLogger(__name__)
+
+SAMPLING = {'k_obs': Plan.k_obs, 'cdf_act': Plan.cdf_act}  # of candidates, as scripts/plan.py draws them
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,22 @@ class Calibration:
 
 def calibrate(run, epoch='latest', dataset_path=None, n_windows=1024, n_states=100, n_actions=64, horizons=(1, 5, 15),
               n_ranked=20, n_candidates=16, follow=50, seed=0) -> Calibration:  # fmt: skip
-    """Measure a run.    run : its folder"""
+    """Measure a run.
+
+    run                  : its folder
+    n_windows            : transitions that q is compared at
+    n_states, n_actions  : states whose actions are compared, and actions drawn at each
+    horizons             : of candidates that are executed
+    n_ranked, n_candidates : states they are executed from, and how many from each
+    follow               : steps by the mean action after a candidate
+    """
+    for option, number in (('n_windows', n_windows), ('n_states', n_states), ('n_actions', n_actions),
+                           ('n_ranked', n_ranked)):  # fmt: skip
+        check_positive(option, number)
+    if n_candidates < 2:
+        raise InputError(f'n_candidates must be at least 2, got {n_candidates}: one is not ranked.')
+    if follow < 0:
+        raise InputError(f'follow must be at least 0, got {follow}.')
     run = Path(run)
     settings = read_json(run / 'args.json') if (run / 'args.json').exists() else {}
     name = settings.get('dataset') or run.parent.name
@@ -74,6 +92,12 @@ def calibrate(run, epoch='latest', dataset_path=None, n_windows=1024, n_states=1
     if trained.data is None:
         raise InputError(f'{run} does not say what data it learned from.\n  Train it again: scripts/train.py')
     recipe, model, discretizer, discount = trained.data, trained.model, trained.discretizer, trained.discount
+    if recipe['step'] != 1 or model.n_goal:
+        learned_from = 'goals' if model.n_goal else f'every {recipe["step"]}. step'
+        raise InputError(
+            f'{run} learned from {learned_from}; candidates are executed of models of every step, without goals.\n'
+            '  Name such a run.'
+        )
     dataset = recipe(env=find_source(recipe['env'], dataset_path or settings.get('dataset_path')), device='cpu')
     learned, held_out = dataset.split(settings.get('held_out') or 0, settings.get('seed') or 0)
     indices = held_out if len(held_out) else learned
@@ -86,7 +110,7 @@ def calibrate(run, epoch='latest', dataset_path=None, n_windows=1024, n_states=1
         log.info('executing %s candidates of %s steps from %s states', n_candidates, horizon, len(states.raw))
         mean = SearchSettings(1, 1, 1, discount=discount, action_noise=0.0)
         agent = PlanningAgent(model, discretizer, get_preprocess_fn(spec.id), mean)
-        sampled = SearchSettings(horizon, 1, 1, discount=discount)
+        sampled = SearchSettings(horizon, 1, 1, discount=discount, **SAMPLING)
         rankings.append(rank_candidates(model, discretizer, spec, states, sampled, n_candidates, agent, follow, seed))
     return Calibration(
         measure.predict_q(model, discretizer, windows, discount),
@@ -107,20 +131,20 @@ def describe(found: Calibration) -> str:
     parts = [
         f'Of {len(found.predicted)} {of} transitions, predicted and recorded q correlate by {correlation:.2f}, with an '
         f'error (RMSE) of {found.rmse:.1f}. Over the actions of one state predicted q has a deviation of '
-        f'{found.gap:.1f}, {found.gap / found.rmse:.2f} of that error.'
+        f'{found.gap:.1f}, {found.gap / found.rmse:.2f} of that error. Stop tokens have a probability of '
+        f'{found.stop_probability:.2g}.'
     ]
     helps = []
     for ranking in found.rankings:
-        gain, gain_error = mean_and_error(ranking.gains(ranking.predicted.shape[1]).tolist())
-        rank, rank_error = mean_and_error(ranking.correlations.tolist())
-        regret, regret_error = mean_and_error(ranking.regrets.tolist())
+        n_candidates = ranking.predicted.shape[1]
+        gain, error = mean_and_error(ranking.gains(n_candidates).tolist())
         parts.append(
-            f'Horizon {ranking.horizon}: predictions rank candidates as the simulator does by {rank:.2f} ± '
-            f'{rank_error or 0:.2f}; the best predicted of {ranking.predicted.shape[1]} gains {gain:.1f} ± '
-            f'{gain_error or 0:.1f} over their mean, and misses the best by {regret:.1f} ± {regret_error or 0:.1f} '
+            f'Horizon {ranking.horizon}: the rank correlation of predicted and realized returns is '
+            f'{_say(ranking.correlations, 2)}; the best predicted of {n_candidates} gains '
+            f'{_say(ranking.gains(n_candidates))} over their mean, and misses the best by {_say(ranking.regrets)} '
             f'(n = {len(ranking.predicted)} states).'
         )
-        if gain > 2 * (gain_error or 0):
+        if error is not None and gain > 2 * error:
             helps.append(str(ranking.horizon))
     parts.append(
         f'Choosing by prediction pays at horizon {", ".join(helps)}: plan with it.'
@@ -129,6 +153,13 @@ def describe(found: Calibration) -> str:
         'mean action; more data whose future depends on actions, or a larger model, may.'
     )
     return ' '.join(parts)
+
+
+def _say(numbers, digits=1):
+    mean, error = mean_and_error(numbers.tolist())
+    if mean is None:
+        return 'not defined, as no candidates differ'
+    return f'{mean:.{digits}f}' + ('' if error is None else f' ± {error:.{digits}f}')
 
 
 def draw_calibration(found: Calibration, title: str, savepath: str | Path) -> None:

@@ -1,5 +1,7 @@
 """The picture and the paragraph that say whether a model is good enough to plan with."""
 
+import shutil
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -19,6 +21,7 @@ def test_a_run_is_measured_and_drawn(tmp_path, capsys):
     said = capsys.readouterr().out
     assert 'Of 40 training (nothing was held out) transitions' in said
     assert 'Horizon 3: ' in said
+    assert 'Stop tokens have a probability of ' in said
     assert said.endswith(f'wrote {tmp_path}/x.png\n')
     assert np.ptp(imread(tmp_path / 'x.png')[..., :3]) > 0.5
 
@@ -37,6 +40,37 @@ def test_it_says_whether_choosing_pays():
     told = describe(found(lambda predicted, rng: rng.normal(size=predicted.shape)))
     assert 'At no horizon' in told
     assert 'error (RMSE) of 1.0' in told
+
+
+def test_candidates_that_do_not_differ_are_not_ranked_and_one_state_decides_nothing():
+    even = found(lambda predicted, rng: np.ones_like(predicted))  # noqa: ARG005
+    assert 'not defined, as no candidates differ' in describe(even)
+    (ranking,) = found(lambda predicted, rng: predicted).rankings  # noqa: ARG005
+    alone = replace(even, rankings=[Ranking(5, ranking.predicted[:1], ranking.realized[:1])])
+    assert 'At no horizon' in describe(alone)
+
+
+@pytest.mark.parametrize(
+    ('flags', 'message'),
+    [
+        (('--n_candidates', '1'), 'n_candidates must be at least 2'),
+        (('--n_states', '0'), 'n_states must be at least 1'),
+        (('--follow', '-1'), 'follow must be at least 0'),
+    ],
+)
+def test_settings_out_of_range_are_refused(capsys, flags, message):
+    with pytest.raises(SystemExit):
+        main([str(RUN), *flags])
+    assert message in capsys.readouterr().err
+
+
+def test_a_model_of_every_tenth_step_is_refused(tmp_path, capsys):
+    shutil.copytree(RUN, tmp_path / 'run')
+    recipe = tmp_path / 'run/data_config.json'
+    recipe.write_text(recipe.read_text().replace('"step": 1', '"step": 10'))
+    with pytest.raises(SystemExit):
+        main([str(tmp_path / 'run')])
+    assert 'learned from every 10. step' in capsys.readouterr().err
 
 
 def test_what_is_no_run_is_refused(tmp_path, capsys):

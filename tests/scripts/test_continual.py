@@ -1,6 +1,5 @@
 """Pre-training and fine-tuning in sequence through the scripts: killed runs, several processes, robots as a domain."""
 
-import json
 import os
 import shutil
 import signal
@@ -14,18 +13,13 @@ import pytest
 import torch
 
 from tests.algorithms.multi_domain.test_algorithm import SMALL, TASKS, data, logbase  # noqa: F401  fixtures
+from tests.scripts.test_adaptation import rows_of
 from tests.scripts.test_train_and_plan import start
 from tests.training.test_distributed import torchrun
 from trajectory.datasets.hdf5 import read_episodes, write_episodes
 from trajectory.storage.weights import read_weights
 
 ROOT = Path(__file__).parents[2]
-
-
-def rows_of(folder):
-    path = folder / 'metrics.jsonl'
-    rows = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-    return [{name: number for name, number in row.items() if name != 'updates_per_second'} for row in rows]
 
 
 def test_a_sequence_that_is_killed_goes_on_to_the_same_bits(data, logbase):  # noqa: F811

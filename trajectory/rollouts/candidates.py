@@ -56,11 +56,12 @@ def rank_candidates(
 ) -> Ranking:  # fmt: skip
     """Imagine candidates from some states, execute each in the simulator, and let an agent act after it.
 
-    spec    : of the environment
-    windows : whose last observations are where candidates begin, and what is before them the model's context; the
-              simulator must know how to be put there
-    settings : horizon and discount of the candidates, each of which is a sample
-    follow  : steps of the agent after the candidate's own
+    model, discretizer : of one run
+    spec               : of the environment
+    windows            : whose last observations are where candidates begin, and what is before them the model's
+                         context; the simulator must know how to be put there
+    settings           : horizon, discount and sampling of the candidates, each of which is one sample
+    follow             : steps of the agent after the candidate's own
     """
     envs = [spec.make() for _ in range(n_candidates)]
     layout, n_states = model.layout, len(windows.raw)
@@ -77,6 +78,8 @@ def rank_candidates(
             settings.discount,
             follow,
         )
+    for env in envs:
+        env.close()
     return Ranking(settings.horizon, predicted, realized)
 
 

@@ -76,7 +76,7 @@ def column_losses(model, windows: Windows) -> tuple[np.ndarray, float]:
         rows = rows.to(model.pos_emb.device)
         log_probs = model(rows[:, :-1])[0].log_softmax(dim=-1)
         losses.append(-log_probs.gather(2, rows[:, 1:, None])[..., 0].cpu())
-        stops.append(log_probs[..., -1].exp().mean().item())
+        stops.append(log_probs[..., -1].exp().cpu())
     losses = torch.cat(losses).mean(dim=0)
     columns = torch.arange(1, len(losses) + 1) % dim
-    return np.array([losses[columns == k].mean().item() for k in range(dim)]), float(np.mean(stops))
+    return np.array([losses[columns == k].mean().item() for k in range(dim)]), torch.cat(stops).mean().item()

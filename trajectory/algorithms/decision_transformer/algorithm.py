@@ -235,7 +235,7 @@ class DecisionTransformerAlgorithm(Algorithm):
         if not np.isfinite(target):
             raise InputError(f'target_return is {target}, expected a finite number.\n  Pass --target_return 3600, say.')
         best, worst = self.facts['best_return'], self.facts['worst_return']
-        if not worst <= target <= best:
+        if not worst <= target <= best and not isinstance(self.model, ActionMLP):
             log.warning('a return of %g is asked for; those of the data are from %g to %g', target, worst, best)
         mean, std = (self.windows.state_mean, self.windows.state_std) if hasattr(self, 'windows') else self.statistics
         return ReturnConditionedAgent(
