@@ -78,6 +78,11 @@ class Plan(ActRun):
     gpt_loadpath: Flag[str, 'exp_name of the training run to load'] = 'gpt/azure'
     gpt_epoch: Flag[int | Literal['latest'], 'checkpoint to load, in epochs'] = 'latest'
 
+    q_loadpath: Flag[
+        str | None, 'exp_name of a run of config.implicit_q, whose Q ranks candidates in place of predicted values'
+    ] = None
+    q_epoch: Flag[int | Literal['latest'], 'its checkpoint to load, in epochs'] = 'latest'
+
     # search
     objective: Flag[
         Literal['value', 'likelihood'], 'what candidates are ranked by: rewards and values, or likelihood (imitation)'

@@ -18,7 +18,12 @@ from trajectory.utils.errors import InputError
 ALGORITHMS = ('BC', 'MBOP', 'BRAC', 'CQL', 'DT', 'TT')
 OURS = 'TT (rerun)'
 LINE_BREAKS = re.compile(r'[\x00-\x1f\x7f-\x9f\u2028\u2029]+')  # what could end a comment of LaTeX
-RERUNS = {'trajectory_transformer': OURS, 'decision_transformer': 'DT (rerun)', 'behavior_cloning': 'BC (rerun)'}
+RERUNS = {
+    'trajectory_transformer': OURS,
+    'decision_transformer': 'DT (rerun)',
+    'behavior_cloning': 'BC (rerun)',
+    'implicit_q': 'IQL (rerun)',
+}
 
 BUFFER_NAMES = {'medium-expert': 'Medium-Expert', 'medium': 'Medium', 'medium-replay': 'Medium-Replay'}
 ENVIRONMENT_NAMES = {'halfcheetah': 'HalfCheetah', 'hopper': 'Hopper', 'walker2d': 'Walker2d', 'ant': 'Ant'}

@@ -2,15 +2,19 @@
 
 python scripts/plan.py --dataset hopper-medium-v2 --gpt_loadpath gpt/pretrained
 python scripts/plan.py --dataset halfcheetah-medium-v2 --n_episodes 15 --renderer None
+python scripts/plan.py --dataset maze2d-large-v1 --q_loadpath iql/default
 python scripts/plan.py --dataset maze2d-medium-waypoints --gpt_loadpath gpt/goals --goal random --n_episodes 50
 """
 
 import logging
+from pathlib import Path
 
 import numpy as np
 
 from trajectory import utils
+from trajectory.algorithms.implicit_q.algorithm import ImplicitQLearning
 from trajectory.algorithms.trajectory_transformer import ALGORITHM
+from trajectory.datasets.sources import find_run
 from trajectory.rollouts.recording import NEUTRAL, Recording, loaded_run, make_renderers, prepare_process  # noqa: F401
 from trajectory.search.core import estimate_plan
 from trajectory.search.settings import SearchSettings
@@ -48,9 +52,12 @@ def main(args):
         spec.data_source,
     )
 
-    with Recording(
-        args, spec, agent, algorithm.identity(), {'gpt_epoch': algorithm.epoch}, hash_recipe(run)
-    ) as recording:
+    model, recipe, facts = algorithm.identity(), hash_recipe(run), {'gpt_epoch': algorithm.epoch}
+    if args.q_loadpath:
+        q_run, q = load_q(args, agent, device)
+        model, facts = f'{model}+{q.identity()}', {**facts, 'q_epoch': q.epoch}
+        recipe = recipe and (q_recipe := hash_recipe(q_run)) and f'{recipe}+{q_recipe}'
+    with Recording(args, spec, agent, model, facts, recipe) as recording:
         renderers = make_renderers(args, recording)
 
         def draw_plan(k):
@@ -65,6 +72,22 @@ def main(args):
         for episode, renderer, folder in zip(recording.episodes, renderers, recording.folders, strict=True):
             renderer.render_rollout(folder / 'rollout.mp4', np.array(episode.states))
     print(recording.report(algorithm.mean_return))
+
+
+def load_q(args, agent, device):
+    """Let a trained Q-function rank the agent's candidates.    returns : the folder of its run, and the algorithm"""
+    if args.objective != 'value':
+        raise InputError(f'{args.objective} ranks candidates without a Q.\n  Leave out --q_loadpath, or --objective.')
+    run = Path(*find_run(args.logbase, args.dataset, args.q_loadpath))
+    if not run.is_dir():
+        raise InputError(
+            f'there is no run in {run}.\n  Train one: python scripts/train.py --config config.implicit_q '
+            f'--dataset {args.dataset} --exp_name {args.q_loadpath}'
+        )
+    q = ImplicitQLearning.load(run, args.q_epoch, device, '--q_epoch')
+    agent.value_fn = q.ranking(agent.discretizer, agent.model.layout, agent.settings)
+    log.info('candidates are ranked by the Q of %s, epoch %s', run, q.epoch)
+    return run, q
 
 
 def check_size(args, model):

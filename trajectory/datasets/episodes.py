@@ -86,6 +86,19 @@ class Episodes:
         """Those episodes, in the order of the data."""
         return self if share >= 1 else self.take(np.sort(self.best_numbers(share)))
 
+    def transitions(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Steps whose next observation is known, or does not count as the environment ended the episode.
+
+        returns : observations, actions, rewards, next observations, and [ n ] false where there is none
+        """
+        last = self.starts + self.lengths - 1
+        known = np.ones(self.n_steps, dtype=bool)
+        known[last] = self.terminals[last]
+        rows = np.flatnonzero(known)
+        goes_on = ~self.terminals[rows]
+        following = self.observations[np.where(goes_on, np.minimum(rows + 1, self.n_steps - 1), rows)]
+        return self.observations[rows], self.actions[rows], self.rewards[rows], following, goes_on
+
     def fingerprint(self) -> str:
         """Checksum of the data."""
         checksum = 0

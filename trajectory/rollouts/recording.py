@@ -24,7 +24,10 @@ from trajectory.utils.runtime import allow_open_files, set_threads, tune_malloc
 log = logging.getLogger(__name__)
 
 # settings that say where a result lies, or which of several it is
-PLACES = {'seed', 'suffix', 'prefix', 'exp_name', 'gpt_loadpath', 'gpt_epoch', 'loadpath', 'epoch'}
+PLACES = {
+    *('seed', 'suffix', 'prefix', 'exp_name'),
+    *('gpt_loadpath', 'gpt_epoch', 'loadpath', 'epoch', 'q_loadpath', 'q_epoch'),
+}
 
 # settings that do not change what happens in an episode
 NEUTRAL = {

@@ -1,0 +1,46 @@
+"""Rank candidates by a Q-function, in place of the returns to go that a model predicts (Janner et al. 2021, 4.3)."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from trajectory.utils.errors import InputError
+
+
+class QRanking:
+    """Values candidates by their rewards so far and the discounted Q of their last observation and action.
+
+    q                          : from observations [ B x d ] and actions [ B x a ] to [ 2 x B ], whose lower one counts
+    discretizer, layout        : of the model; observations and actions are the middles of their tokens' bins
+    discount, percentile       : of the search, see `SearchSettings`
+    reward_scale, reward_shift : what was done to the rewards that Q learned from; so are the predicted ones
+    """
+
+    sees_candidates = True
+
+    def __init__(
+        self, q: Callable[[Tensor, Tensor], Tensor], discretizer, layout, *, discount: float,
+        percentile: float | str = 'mean', reward_scale: float = 1.0, reward_shift: float = 0.0,
+    ):  # fmt: skip
+        if not discount:
+            raise InputError('with a discount of 0 no candidate is ranked by its Q.\n  Pass --discount 0.99, say.')
+        self.q, self.discretizer, self.layout = q, discretizer, layout
+        self.discount, self.percentile = discount, percentile
+        self.reward_scale, self.reward_shift = reward_scale, reward_shift
+        edges = torch.as_tensor(discretizer.thresholds, dtype=torch.float32)
+        self.middles = (edges[:-1] + edges[1:]) / 2  # [ N x D ]
+
+    def __call__(self, probs: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """Reward and value of each candidate's last transition.
+
+        probs   : [ B x 2 x N+1 ]  distributions over its reward and value tokens
+        tokens  : [ B x T ]  the candidates
+        returns : [ B ], [ B ], such that the reward and the discounted value are Q, which counts that reward already
+        """
+        dim = self.layout.dim
+        last = tokens[:, -dim:].clamp(max=self.discretizer.N - 1)  # a stop token reads as the last bin
+        numbers = self.middles.to(tokens.device)[last, torch.arange(dim, device=tokens.device)]
+        q = self.q(numbers[:, self.layout.observation], numbers[:, self.layout.action]).amin(dim=0)
+        reward = self.reward_scale * self.discretizer.value_fn(probs, self.percentile)[0] + self.reward_shift
+        return reward, (q - reward) / self.discount
