@@ -21,14 +21,12 @@ from plotting.curve import FAINT_INK, INK, LOSS_COLOR, dress_axes
 from plotting.pictures import save_picture
 from plotting.read_results import mean_and_error
 from trajectory.algorithms.trajectory_transformer.agent import PlanningAgent
-from trajectory.algorithms.trajectory_transformer.pretrained import TrainedModel
-from trajectory.algorithms.trajectory_transformer.recovery import recover, spec_of_model
-from trajectory.datasets import find_source, get_preprocess_fn
+from trajectory.algorithms.trajectory_transformer.recovery import load_with_data, spec_of_model
+from trajectory.datasets import get_preprocess_fn
 from trajectory.rollouts.candidates import Ranking, rank_candidates
 from trajectory.search import calibration as measure
 from trajectory.search.settings import SearchSettings
 from trajectory.utils.errors import InputError, check_positive
-from trajectory.utils.files import read_json
 
 log = logging.getLogger(__name__)
 
@@ -85,26 +83,14 @@ def calibrate(run, epoch='latest', dataset_path=None, n_windows=1024, n_states=1
         raise InputError(f'n_candidates must be at least 2, got {n_candidates}: one is not ranked.')
     if follow < 0:
         raise InputError(f'follow must be at least 0, got {follow}.')
-    run = Path(run)
-    settings = read_json(run / 'args.json') if (run / 'args.json').exists() else {}
-    name = settings.get('dataset') or run.parent.name
-    trained = recover(TrainedModel.from_run(run, epoch=epoch), name, dataset_path)
-    if trained.data is None:
-        raise InputError(f'{run} does not say what data it learned from.\n  Train it again: scripts/train.py')
-    recipe, model, discretizer, discount = trained.data, trained.model, trained.discretizer, trained.discount
-    if recipe['step'] != 1 or model.n_goal:
-        learned_from = 'goals' if model.n_goal else f'every {recipe["step"]}. step'
-        raise InputError(
-            f'{run} learned from {learned_from}; candidates are executed of models of every step, without goals.\n'
-            '  Name such a run.'
-        )
-    dataset = recipe(env=find_source(recipe['env'], dataset_path or settings.get('dataset_path')), device='cpu')
-    learned, held_out = dataset.split(settings.get('held_out') or 0, settings.get('seed') or 0)
-    indices = held_out if len(held_out) else learned
+    found = load_with_data(run, epoch, dataset_path)
+    trained, dataset = found.trained, found.dataset
+    model, discretizer, discount = trained.model, trained.discretizer, trained.discount
+    indices = found.held_out if len(found.held_out) else found.learned
     windows = measure.gather_windows(dataset, discretizer, model, indices, n_windows, seed)
     few = measure.Windows(windows.raw[:n_states], windows.tokens[:n_states])
     losses, stop_probability = measure.column_losses(model, windows)
-    spec = spec_of_model(trained, name)
+    spec = spec_of_model(trained, found.name)
     states, rankings = measure.Windows(windows.raw[:n_ranked], windows.tokens[:n_ranked]), []
     for horizon in horizons:
         log.info('executing %s candidates of %s steps from %s states', n_candidates, horizon, len(states.raw))
@@ -120,7 +106,7 @@ def calibrate(run, epoch='latest', dataset_path=None, n_windows=1024, n_states=1
         stop_probability,
         rankings,
         dataset.layout,
-        bool(len(held_out)),
+        bool(len(found.held_out)),
     )
 
 

@@ -1,9 +1,12 @@
 """Find out again, from the dataset, what the original code did not keep with a model: its bins, its environment."""
 
 import logging
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
+
+import numpy as np
+from torch import Tensor
 
 from trajectory.algorithms.trajectory_transformer.pretrained import TrainedModel, check_fit
 from trajectory.datasets.describe import describe_data
@@ -13,7 +16,7 @@ from trajectory.datasets.sources import find_source
 from trajectory.environments.spec import EnvironmentSpec
 from trajectory.storage.config import Config
 from trajectory.utils.errors import InputError
-from trajectory.utils.files import write_json
+from trajectory.utils.files import read_json, write_json
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +49,44 @@ def recover(trained: TrainedModel, name: str, dataset_path=None) -> TrainedModel
     check_fit(discretizer, trained.model, env.dataset_path)
     log.info('the model came without its bins: made them from %s', env.data_source)
     return replace(trained, data=recipe, discretizer=discretizer, source=trained.source or describe_source(dataset))
+
+
+@dataclass(frozen=True)
+class RunWithData:
+    """A model, and the data it learned from, whose episodes are split as they were for its training.
+
+    name              : of the dataset
+    learned, held_out : numbers of windows, [ n ]; none held out where the run held none out
+    """
+
+    trained: TrainedModel
+    dataset: DiscretizedDataset
+    name: str
+    learned: Tensor
+    held_out: Tensor
+
+    def episodes(self, windows: Tensor) -> np.ndarray:
+        """Numbers of the episodes that windows are from."""
+        return np.unique(self.dataset.indices[windows.numpy()][:, 0])
+
+
+def load_with_data(run: str | Path, epoch='latest', dataset_path: str | None = None) -> RunWithData:
+    """A run of every step and without goals, with its data.    dataset_path : its file, where that is not the name's"""
+    run = Path(run)
+    settings = read_json(run / 'args.json') if (run / 'args.json').exists() else {}
+    name = settings.get('dataset') or run.parent.name
+    trained = recover(TrainedModel.from_run(run, epoch=epoch), name, dataset_path)
+    if trained.data is None:
+        raise InputError(f'{run} does not say what data it learned from.\n  Train it again: scripts/train.py')
+    if trained.data['step'] != 1 or trained.model.n_goal:
+        learned_from = 'goals' if trained.model.n_goal else f'every {trained.data["step"]}. step'
+        raise InputError(
+            f'{run} learned from {learned_from}; this needs a model of every step, without goals.\n  Name such a run.'
+        )
+    source = find_source(trained.data['env'], dataset_path or settings.get('dataset_path'))
+    dataset = trained.data(env=source, device='cpu')
+    learned, held_out = dataset.split(settings.get('held_out') or 0, settings.get('seed') or 0)
+    return RunWithData(trained, dataset, name, learned, held_out)
 
 
 def spec_of_model(trained: TrainedModel, name: str, backend: str = 'mujoco') -> EnvironmentSpec:
