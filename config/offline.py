@@ -120,6 +120,7 @@ class Plan(ActRun):
         'how plans and episodes become pictures; None makes none',
     ] = 'Renderer'
     vis_freq: Flag[int, 'steps between two videos of plans'] = 50
+    trace_freq: Flag[int | None, 'steps between two searches kept for plotting/plan.py; None keeps none'] = None
 
     # run
     seed: Flag[int, 'seed of the environment and of all that planning draws'] = 42

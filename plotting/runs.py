@@ -89,7 +89,13 @@ class Episode(Run):
 
     @property
     def is_filmed(self) -> bool:
-        return self.rollout_video is not None or bool(self.plan_videos)
+        return self.rollout_video is not None or bool(self.plan_videos) or self.searches_page is not None
+
+    @property
+    def searches_page(self) -> Path | None:
+        """The page of `plotting/plan.py`, where it was written."""
+        page = self.folder / 'searches.html'
+        return page if page.is_file() and not page.is_symlink() else None
 
     @property
     def exp_name(self) -> str:

@@ -38,6 +38,8 @@ def main(args):
     prepare_process(args, device)
     SearchSettings.from_args(args, discount=1.0)  # refuses what no model could be searched with
 
+    if args.trace_freq and (args.objective != 'value' or args.goal != 'own'):
+        raise InputError('searches are kept of plans by value, without goals.\n  Leave out --trace_freq.')
     run, epoch = loaded_run(args)
     algorithm = ALGORITHM.load(run, epoch, device)
     check_size(args, algorithm.trained.model)
@@ -71,6 +73,9 @@ def main(args):
         recording.run('planning', on_act=draw_plan)
         for episode, renderer, folder in zip(recording.episodes, renderers, recording.folders, strict=True):
             renderer.render_rollout(folder / 'rollout.mp4', np.array(episode.states))
+        for k, folder in enumerate(recording.folders):
+            if searches := agent.searches(k):
+                searches.save(folder / 'searches.npz')
     print(recording.report(algorithm.mean_return))
 
 

@@ -43,6 +43,7 @@ NEUTRAL = {
     'renderer',
     'n_videos',
     'vis_freq',
+    'trace_freq',
     'verbose',
 }
 
@@ -50,7 +51,7 @@ NEUTRAL = {
 def prepare_process(args: Parser, device: torch.device) -> None:
     """Seed the process and set its threads; several episodes on a CPU share out the threads among them."""
     args.set_seed()
-    for name in ('n_episodes', 'vis_freq', 'max_episode_steps', 'threads'):
+    for name in ('n_episodes', 'vis_freq', 'trace_freq', 'max_episode_steps', 'threads'):
         if getattr(args, name, None) is not None:
             check_positive(name, getattr(args, name))
     many = args.n_episodes > 1 and device.type == 'cpu'

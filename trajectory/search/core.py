@@ -20,6 +20,7 @@ from trajectory.search.sampling import (
 )
 from trajectory.search.sequences import CachedSequences, UncachedSequences, crop_length
 from trajectory.search.settings import SearchSettings
+from trajectory.search.traces import SearchTrace
 from trajectory.utils.errors import InputError
 from trajectory.utils.layout import REWARD_DIM, VALUE_DIM, TransitionLayout
 from trajectory.utils.progress import Progress, Silent
@@ -93,6 +94,7 @@ def search(
     n_threads: int = 1,
     graphs: Graphs | None = None,
     action_edges: Tensor | None = None,
+    traces: list | None = None,
 ) -> Tensor:
     """Imagine `settings.horizon` transitions, keeping the candidates of highest value.
 
@@ -106,6 +108,7 @@ def search(
     graphs     : of this model and `value_fn`, to plan faster on a GPU from the second time on
     n_threads  : threads that share out the episodes of a list of generators among them, each at its own pace
     action_edges : [ N + 1 x a ] of the action columns' bins, which `settings.action_noise` needs
+    traces     : an empty list, which gets a `SearchTrace` of each prefix, in their order; no graph is used then
     returns    : [ G x H x D ] tokens of the best candidates, their values left in; [ H x D ] if `x` is [ 1 x T ]
     """
     layout, device = model.layout, model.pos_emb.device
@@ -124,10 +127,12 @@ def search(
         )
     n_draws = _count_draws(layout, settings)
     shrink = _make_shrink(model, settings, action_edges)
+    kept = {}  # traces, by prefix
 
     def plan_for(members):
         together = torch.stack([prefixes[i] for i in members])
         goals = [] if goal is None else [goal[members]]
+        steps = None if traces is None else []
 
         def plan(prefixes, uniforms, goal=None):
             return _plan_together(
@@ -139,13 +144,16 @@ def search(
                 goal,
                 draw or sampler_from_uniforms(uniforms),
                 shrink,
+                steps,
                 cached=cached,
                 progress=(Progress if verbose else Silent)(settings.horizon, name='plan'),
             )
 
         uniforms = _draw_uniforms([generators[i] for i in members], n_draws, device)
-        if graphs is None or draw or not cached:
-            return plan(together, uniforms, *goals)
+        if graphs is None or draw or not cached or steps is not None:
+            plans = plan(together, uniforms, *goals)
+            kept.update({} if steps is None else zip(members, SearchTrace.of_groups(steps), strict=True))
+            return plans
         return graphs((together.shape[1:], settings), plan, together, uniforms, *goals)
 
     shares = _of_equal_length(prefixes, most=-(-len(prefixes) // n_threads) if each_its_own else len(prefixes))
@@ -154,6 +162,8 @@ def search(
     else:
         with ThreadPoolExecutor(n_threads) as threads:
             plans = list(threads.map(plan_for, shares))
+    if traces is not None:
+        traces.extend(kept[i] for i in range(len(prefixes)))
     plans, order = torch.cat(plans), [i for members in shares for i in members]
     if order != sorted(order):
         plans = plans[torch.tensor(order).argsort().to(plans.device)]
@@ -161,8 +171,8 @@ def search(
 
 
 @torch.no_grad()  # of this thread
-def _plan_together(model, value_fn, prefixes, settings, limit, goal, draw, shrink, *, progress, cached):
-    """Plan for prefixes of one length.    prefixes : [ G x T ]    returns : [ G x H x D ]"""
+def _plan_together(model, value_fn, prefixes, settings, limit, goal, draw, shrink, steps, *, progress, cached):
+    """Plan for prefixes of one length.    prefixes : [ G x T ]    steps : for traces    returns : [ G x H x D ]"""
     n_groups, n_context = prefixes.shape
     layout, device, dtype = model.layout, prefixes.device, model.pos_emb.dtype
     n_steps, beam_width, sampling = settings.horizon, settings.beam_width, settings.sampling
@@ -187,6 +197,8 @@ def _plan_together(model, value_fn, prefixes, settings, limit, goal, draw, shrin
         # single precision, first come first served: candidates that differ in a value token alone are level, and
         # rounding must not choose between them
         best = values.float().sort(dim=-1, descending=True, stable=True).indices[:, :beam_width]
+        if steps is not None:
+            steps.append((sequences.tokens[:, -layout.dim :].view(n_groups, -1, layout.dim), values, best))
         sequences.select(best)
         rewards = rewards.gather(1, best[..., None].expand(-1, -1, n_steps + 1))
         if t < n_steps - 1:

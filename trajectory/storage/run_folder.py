@@ -23,7 +23,9 @@ ASIDE = {  # of a training's settings: what says which repetition it is, and wha
     *('restart', 'device', 'threads', 'n_saves', 'log_freq', 'save_minutes', 'save_steps', 'tensorboard', 'wandb'),
     *('tokens_on', 'compile', 'eval_every', 'eval_episodes', 'eval_steps'),
 }
-PLAN_FILES = re.compile(r'rollout\.(json|mp4|png)|timing\.json|\d+_plan\.(mp4|png)')  # what an episode leaves
+PLAN_FILES = re.compile(
+    r'rollout\.(json|mp4|png)|timing\.json|searches\.(npz|png|html)|\d+_plan\.(mp4|png)'
+)  # what an episode leaves
 
 
 @contextmanager

@@ -1,5 +1,7 @@
 """The planning agent: it acts by beam search over the trajectories that a model imagines."""
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 
@@ -7,6 +9,7 @@ from trajectory.rollouts.agent import Agent
 from trajectory.search import likeliest_plan, make_prefix, search, update_context
 from trajectory.search.graphs import Graphs
 from trajectory.search.settings import SearchSettings
+from trajectory.search.traces import Searches
 from trajectory.utils.errors import InputError
 
 
@@ -19,6 +22,8 @@ class PlanningAgent(Agent):
     action_repeat      : environment steps of an action: as many as lie between the transitions the model learned from
     n_threads          : CPU threads that share out the episodes among them
     value_fn           : ranks candidates, see `search`; by default the discretizer's reading of the value tokens
+
+    trace_freq         : environment steps between two searches that are kept in `searches`; None keeps none
 
     plans : [ H x D ] each, the remaining transitions of each episode's plan as numbers
     """
@@ -33,6 +38,7 @@ class PlanningAgent(Agent):
         action_repeat: int = 1,
         n_threads: int = 1,
         value_fn=None,
+        trace_freq: int | None = None,
     ):
         settings.fit(model)
         self.model = model
@@ -43,6 +49,7 @@ class PlanningAgent(Agent):
         self.n_threads = n_threads
         self.value_fn = value_fn or (lambda probs: discretizer.value_fn(probs, settings.percentile))
         self.graphs = Graphs()
+        self.trace_freq = trace_freq
 
     def reset(self, observations, seeds, goals=None):
         self.model.eval()
@@ -58,6 +65,9 @@ class PlanningAgent(Agent):
                 f'the environment makes observations of {width} columns, the model learned from '
                 f'{self.model.observation_dim}.\n  Is source.json beside it that of another run?'
             )
+        self.traces = [[] for _ in seeds]  # steps, and searches of tokens
+        self._seen = [[observation] for observation in self.observations]
+        self._rewards = [[] for _ in seeds]
         self._n_lasting = [0 for _ in seeds]  # transitions of a plan before one says that the episode is over
         self._n_actions = 0
         self._goals = self._read_goals(goals) if self.model.n_goal else None
@@ -82,6 +92,9 @@ class PlanningAgent(Agent):
                 self.settings.max_context_transitions,
             )
             self.observations[k] = self.preprocess_fn(observations[k])
+            if self.trace_freq:
+                self._seen[k].append(self.observations[k])
+                self._rewards[k].append(rewards[k])
             self.plans[k], self._n_lasting[k] = self.plans[k][1:], self._n_lasting[k] - 1
         self.over = np.array(over)
         self._n_actions += 1
@@ -92,6 +105,25 @@ class PlanningAgent(Agent):
     def imagined(self, episode: int) -> np.ndarray:
         """[ T x D ]  what the rest of an episode's plan imagines, up to where it says that the episode is over."""
         return self.plans[episode][: max(1, self._n_lasting[episode])]
+
+    def searches(self, episode: int) -> Searches | None:
+        """The searches of an episode that were kept, as numbers, and what happened in it; None where there are none."""
+        if not self.traces[episode]:
+            return None
+        steps, traces = zip(*self.traces[episode], strict=True)
+
+        def as_numbers(trace):
+            tokens = trace.transitions
+            numbers = self.discretizer.reconstruct(tokens.reshape(-1, tokens.shape[-1]))
+            return replace(trace, transitions=numbers.reshape(tokens.shape))
+
+        return Searches(
+            np.array(steps),
+            tuple(as_numbers(trace) for trace in traces),
+            np.array(self._seen[episode]),
+            np.array(self._rewards[episode]),
+            self.action_repeat,
+        )
 
     @torch.no_grad()
     def _plan(self, live):
@@ -112,6 +144,9 @@ class PlanningAgent(Agent):
                 n_threads=self.n_threads,
             )
         else:
+            n_steps = self._n_actions * self.action_repeat
+            is_due = self.trace_freq and n_steps % self.trace_freq < self.action_repeat * self.settings.plan_freq
+            traces = [] if is_due else None
             plans = search(
                 self.model,
                 self.value_fn,
@@ -121,7 +156,10 @@ class PlanningAgent(Agent):
                 generator=[self.generators[k] for k in live],
                 graphs=self.graphs,
                 action_edges=self.discretizer.thresholds[:, self.model.layout.action],
+                traces=traces,
             )
+            for k, trace in zip(live, traces or (), strict=False):
+                self.traces[k].append((n_steps, trace))
         for k, tokens in zip(live, plans, strict=True):
             stops = tokens == self.discretizer.N
             self.stop_tokens[k] += int(stops.sum())

@@ -165,6 +165,7 @@ class TrajectoryTransformer(Algorithm):
             SearchSettings.from_args(settings, discount),
             action_repeat=recipe.step if recipe else 1,
             n_threads=(settings.threads or torch.get_num_threads()) if many else 1,
+            trace_freq=settings.trace_freq,
         )
 
     def spec(self, name=None, backend='mujoco'):
