@@ -15,7 +15,7 @@ from trajectory.environments.spec import EnvironmentSpec
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / 'README.md', ROOT / 'CONTRIBUTING.md', ROOT / 'CHANGELOG.md', *sorted((ROOT / 'docs').glob('*.md'))]
-TAP_SCRIPTS = {'train', 'plan', 'evaluate'}
+TAP_SCRIPTS = {'train', 'plan', 'evaluate', 'predict', 'collect'}
 
 
 def name_of(path):

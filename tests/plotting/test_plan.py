@@ -13,6 +13,7 @@ from plotting.report import write_report
 from scripts import plan
 from trajectory import utils
 
+CHROMIUM = next(filter(None, map(shutil.which, ('chromium', 'chromium-browser', 'google-chrome'))), None)
 EPISODE = 'hopper-mixed-ppo/plans/defaults/freq1_H3_beam4/0'
 
 
@@ -90,3 +91,24 @@ def test_searches_of_imitation_are_not_kept(tmp_path, capfd):
         start('--dataset', 'hopper-mixed-ppo', '--logbase', tmp_path, '--trace_freq', 3, '--objective', 'likelihood')
     assert 'Leave out --trace_freq' in capfd.readouterr().err
     assert not list(Path(tmp_path).iterdir())
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason='no Chromium here: apt-get install chromium')
+def test_the_slider_shows_one_search_after_the_other(logs, tmp_path):
+    sync_api = pytest.importorskip('playwright.sync_api', reason='no playwright: pip install -e .[test]')
+    shutil.copytree(logs, tmp_path / 'logs')
+    main([str(tmp_path / 'logs' / EPISODE), '--columns', 'height'])
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM)
+        page, asked = browser.new_page(), []
+        page.on('request', lambda request: asked.append(request.url))
+        page.on('pageerror', lambda error: asked.append(str(error)))
+        page.goto((tmp_path / 'logs' / EPISODE / 'searches.html').as_uri())
+        for number, step in ((0, '0'), (1, '3'), (2, '6')):
+            assert page.locator('output').inner_text() == step
+            shown = [picture.is_visible() for picture in page.locator('img').all()]
+            assert shown == [k == number for k in range(3)]
+            assert page.locator('img').nth(number).evaluate('picture => picture.naturalWidth') > 100
+            page.keyboard.press('ArrowRight')  # the slider has the focus
+        assert all(url.startswith(('file:', 'data:')) for url in asked)
+        browser.close()
