@@ -35,6 +35,7 @@ setup(
         'metaworld': ['metaworld>=3.0'],
         'dm_control': ['dm_control>=1.0.30'],
         'hub': ['huggingface_hub>=0.30'],
+        'results': ['scipy>=1.11'],  # bootstrap intervals
         'ray': ['ray>=2.40'],
         'slurm': ['submitit>=1.5'],
         'tensorboard': ['tensorboard>=2.16'],
@@ -45,6 +46,7 @@ setup(
             'gymnasium-robotics>=1.4',
             'metaworld>=3.0',
             'dm_control>=1.0.30',
+            'scipy>=1.11',
             'peft>=0.15',  # whose LoRA ours is compared with
             'huggingface_hub>=0.30',
             'minari[hdf5,hf]>=0.5.3',

@@ -44,6 +44,17 @@ def test_targets_start_equal_move_by_a_share_and_are_not_trained():
     torch.testing.assert_close(networks.target_q.weights[0], before + 0.25)
 
 
+def test_observations_are_normalized_by_buffers_that_lie_with_the_weights():
+    networks = ActorCritic(3, 2, width=8)
+    networks.mean.copy_(torch.tensor([1.0, 2.0, 3.0]))
+    networks.std.fill_(2.0)
+    observations, actions = torch.randn(5, 3), torch.randn(5, 2)
+    normalized = (observations - torch.tensor([1.0, 2.0, 3.0])) / 2
+    torch.testing.assert_close(networks.q_of(observations, actions), networks.q(normalized, actions))
+    torch.testing.assert_close(networks.act(observations), networks.policy(normalized))
+    assert {'mean', 'std'} <= networks.state_dict().keys()
+
+
 @pytest.mark.parametrize(('expectile', 'found'), [(0.5, 2.0), (0.9, 5.0), (0.99, 5.88235)])
 def test_the_minimum_of_the_loss_is_the_expectile(expectile, found):
     """Of 0, 0 and 6: τ·(6 − m) = (1 − τ)·2·m."""

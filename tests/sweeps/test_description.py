@@ -46,7 +46,7 @@ def test_a_default_gives_way_and_braces_are_filled_in():
 def test_a_plan_names_the_folder_of_each_episode_and_the_model_it_needs():
     (variant,) = expand(plan, Sweep({}, {'dataset': 'hopper-medium-v2', 'n_episodes': 3, 'suffix': 6}))
     assert [folder.name for folder in variant.results] == ['6', '7', '8']
-    assert str(variant.needs) == 'logs/hopper-medium-v2/gpt/azure'
+    assert variant.needs == (Path('logs/hopper-medium-v2/gpt/azure'),)
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ def variants(tmp_path, monkeypatch):
     monkeypatch.delenv('OMP_NUM_THREADS', raising=False)
     script = tmp_path / 'script.py'
     script.write_text(TEXT)
-    return [Variant(str(script), (name,), Path(name), (Path(name),), None, {}) for name in ('a', 'b', FAILS, 'c')]
+    return [Variant(str(script), (name,), Path(name), (Path(name),), (), {}) for name in ('a', 'b', FAILS, 'c')]
 
 
 def begun(name):

@@ -24,7 +24,7 @@ def variants(tmp_path, monkeypatch):
     monkeypatch.setenv('AZURE_STORAGE_CONNECTION_STRING', SECRET)
     script = tmp_path / 'script.py'
     script.write_text('import sys; print(sys.argv[1]); 1 / int(sys.argv[1])')
-    return [Variant(str(script), (name,), Path(name), (Path(name),), None, {}) for name in ('1', '0')]
+    return [Variant(str(script), (name,), Path(name), (Path(name),), (), {}) for name in ('1', '0')]
 
 
 def test_a_job_that_makes_way_goes_on_later(variants, tmp_path):

@@ -24,7 +24,7 @@ def variant(tmp_path):
         script = tmp_path / f'{name}.py'
         script.write_text(text)
         folder = Path(name)
-        return Variant(str(script), flags, folder, (folder,), None, {})
+        return Variant(str(script), flags, folder, (folder,), (), {})
 
     return make
 
@@ -88,7 +88,7 @@ def test_a_run_dies_with_the_process_that_started_it(variant, tmp_path):
     one = variant('import os, pathlib, time; pathlib.Path("pid").write_text(f"{os.getpid()}\\n"); time.sleep(60)')
     code = (
         f'from pathlib import Path; from trajectory.sweeps.work import *\n'
-        f'run_variant(Variant({one.script!r}, (), Path("run"), (), None, {{}}), Path({str(tmp_path)!r}))'
+        f'run_variant(Variant({one.script!r}, (), Path("run"), (), (), {{}}), Path({str(tmp_path)!r}))'
     )
     starter = subprocess.Popen([sys.executable, '-c', code])
     pid = tmp_path / 'pid'

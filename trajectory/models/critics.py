@@ -52,7 +52,13 @@ class BoundedGaussianPolicy(nn.Module):
 
 
 class ActorCritic(nn.Module):
-    """What implicit Q-learning trains (Kostrikov et al. 2021): two Q-functions, slow copies, V, and a policy."""
+    """What implicit Q-learning trains (Kostrikov et al. 2021): two Q-functions, slow copies, V, and a policy.
+
+    All take observations as they are, and normalize them by the data's means and deviations, which are buffers.
+    """
+
+    mean: Tensor
+    std: Tensor
 
     def __init__(self, observation_dim: int, action_dim: int, width: int = 256, n_layer: int = 2):
         super().__init__()
@@ -64,6 +70,20 @@ class ActorCritic(nn.Module):
         self.target_q.requires_grad_(False)
         self.value = MLP(observation_dim, hidden, 1, activation='ReLU')
         self.policy = BoundedGaussianPolicy(observation_dim, action_dim, hidden)
+        self.register_buffer('mean', torch.zeros(observation_dim))
+        self.register_buffer('std', torch.ones(observation_dim))
+
+    def normalize(self, observations: Tensor) -> Tensor:
+        """What the networks take.    observations, returns : [ B x d ]"""
+        return (observations - self.mean) / self.std
+
+    def q_of(self, observations: Tensor, actions: Tensor) -> Tensor:
+        """Both Q-functions.    observations : [ B x d ], as they are    actions : [ B x a ]    returns : [ 2 x B ]"""
+        return self.q(self.normalize(observations), actions)
+
+    def act(self, observations: Tensor) -> Tensor:
+        """The policy's mean actions.    observations : [ B x d ], as they are    returns : [ B x a ]"""
+        return self.policy(self.normalize(observations))
 
     @torch.no_grad()
     def move_targets(self, share: float) -> None:

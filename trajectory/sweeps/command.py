@@ -97,8 +97,8 @@ def run(variants: list[Variant], engine: Callable, missing: set[Path]) -> Iterat
     """
     todo = []
     for variant in variants:
-        if variant.needs in missing:
-            yield Outcome(variant, 'failed', f'not started: {variant.needs} is not trained')
+        if lacking := [folder for folder in variant.needs if folder in missing]:
+            yield Outcome(variant, 'failed', f'not started: {lacking[0]} is not trained')
         elif variant.is_finished():
             yield Outcome(variant, 'skipped')
         else:
@@ -130,11 +130,17 @@ def summarize(outcomes: list[Outcome]) -> str:
 
 def change(stages: list[tuple[ModuleType, Sweep]], changes: dict[str, list[str]]) -> list[Sweep]:
     """The sweeps with the settings given as flags; each goes to the scripts that have it."""
+    own = {sweep.default_params['config'] for _, sweep in stages if 'config' in sweep.default_params}
+    if own and 'config' in changes:
+        raise InputError(f'this sweep has its own config: {", ".join(sorted(own))}.\n  Leave out --config.')
     (config,) = changes.get('config', ['config.offline'])
-    module = SettingsParser().import_config(config)
-    experiments, aliases = module.experiments, getattr(module, 'aliases', {})
+    modules = [SettingsParser().import_config(sweep.default_params.get('config', config)) for _, sweep in stages]
+    aliases = {alias: name for module in modules for alias, name in getattr(module, 'aliases', {}).items()}
     changes = {aliases.get(name, name): values for name, values in changes.items()}
-    known = [{'dataset', 'config', *get_type_hints(experiments[Path(script.__file__).stem])} for script, _ in stages]
+    known = [
+        {'dataset', 'config', *get_type_hints(module.experiments[Path(script.__file__).stem])}
+        for module, (script, _) in zip(modules, stages, strict=True)
+    ]
     for name, values in changes.items():
         if not any(name in names for names in known):
             near = difflib.get_close_matches(name, set().union(*known), n=1)

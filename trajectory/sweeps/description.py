@@ -69,7 +69,7 @@ class Variant:
     flags   : of its command line
     folder  : of the run
     results : folders that its results go to; several where one command plans several episodes
-    needs   : folder of the trained model that it loads; None where it trains one
+    needs   : folders of the trained models that it loads, that of a Q after the one that acts; none where it trains
     settings : every setting that a finished run must agree in
     dataset_path : the file that it learns from, if any
     """
@@ -78,7 +78,7 @@ class Variant:
     flags: tuple[str, ...]
     folder: Path
     results: tuple[Path, ...]
-    needs: Path | None
+    needs: tuple[Path, ...]
     settings: dict = field(repr=False, hash=False)
     dataset_path: Path | None = None
 
@@ -98,7 +98,7 @@ class Variant:
             before = vars(load_args(self.folder))
             if any(before.get(name) != value for name, value in self.settings.items()):
                 return False
-            if self.needs is not None:
+            if self.needs:
                 return self._was_evaluated()
             learned_from = read_json(self.folder / 'source.json').get('dataset_sha256')
             finished = read_json(self.folder / FINISHED)
@@ -118,11 +118,14 @@ class Variant:
         rollouts = [read_json(folder / 'rollout.json') for folder in self.results]
         if len({(rollout.get('model'), rollout.get('identity')) for rollout in rollouts}) != 1:
             return False
-        if not self.needs.is_dir():
+        if not all(folder.is_dir() for folder in self.needs):
             return True
-        epoch = self.settings.get('gpt_epoch', self.settings.get('epoch'))
-        model = find_algorithm(self.settings['algorithm']).load(self.needs, epoch)
-        return rollouts[0].get('model') == model.identity()
+        epochs = self.settings.get('gpt_epoch', self.settings.get('epoch')), self.settings.get('q_epoch')
+        models = [
+            find_algorithm(name).load(folder, epoch)
+            for name, folder, epoch in zip((self.settings['algorithm'], 'implicit_q'), self.needs, epochs, strict=False)
+        ]
+        return rollouts[0].get('model') == '+'.join(model.identity() for model in models)
 
 
 def expand(script: ModuleType, sweep: Sweep) -> list[Variant]:
@@ -161,16 +164,17 @@ def make_variant(script: ModuleType, settings: Mapping) -> Variant:
     except InputError as error:
         raise InputError(f'python {path} {shlex.join(flags)}\n  would be refused: {error}') from error
     repetitions = range(getattr(args, 'n_episodes', 1))
-    loadpath = getattr(args, 'gpt_loadpath', getattr(args, 'loadpath', None))
+    loadpaths = [getattr(args, 'gpt_loadpath', getattr(args, 'loadpath', None)), getattr(args, 'q_loadpath', None)]
+    needs = tuple(Path(args.logbase, args.dataset, loadpath) for loadpath in loadpaths if loadpath is not None)
     settings = {name: value for name, value in args.resolve().items() if name not in script.NEUTRAL}
     return Variant(
         str(path),
         flags,
         args.savepath,
         tuple(args.resolve(k)['savepath'] for k in repetitions),
-        None if loadpath is None else Path(args.logbase, args.dataset, loadpath),
+        needs,
         json.loads(json.dumps(settings)),
-        None if loadpath is not None else _find_file(args),
+        None if needs else _find_file(args),
     )
 
 

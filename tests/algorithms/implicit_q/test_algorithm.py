@@ -14,7 +14,7 @@ import torch
 from scripts import evaluate, plan, train
 from trajectory import utils
 from trajectory.algorithms.implicit_q import ALGORITHM
-from trajectory.algorithms.implicit_q.algorithm import find_reward_transform
+from trajectory.algorithms.implicit_q.algorithm import _bounds_of_values, find_reward_transform
 from trajectory.datasets.episodes import Episodes
 from trajectory.datasets.hdf5 import write_episodes
 from trajectory.environments.families.tabular import value_iteration
@@ -89,8 +89,8 @@ def test_learned_values_are_those_of_value_iteration_and_the_policy_goes_there(l
     observations = torch.eye(11)[others].repeat_interleave(4, dim=0)
     actions = torch.as_tensor(CODES).repeat(len(others), 1)
     with torch.no_grad():
-        learned = algorithm.networks.q.lower(observations, actions).reshape(-1, 4).numpy()
-        means = algorithm.networks.policy(torch.eye(11)[others])
+        learned = algorithm.networks.q_of(observations, actions).amin(dim=0).reshape(-1, 4).numpy()
+        means = algorithm.networks.act(torch.eye(11)[others])
     np.testing.assert_allclose(learned, q[others], rtol=0.05)
     chosen = (means @ torch.as_tensor(CODES).T).argmax(dim=1).numpy()
     assert (q[others, chosen] > q[others].max(axis=1) - 1e-6).all()
@@ -148,6 +148,19 @@ def test_transitions_end_where_what_follows_is_unknown_and_learn_nothing_after_a
     assert observations[:, 0].tolist() == rewards.tolist() == [0, 1, 2, 3, 4]
     assert following[goes_on, 0].tolist() == [1, 2, 4, 5]
     assert goes_on.tolist() == [True, True, False, True, True]
+
+
+@pytest.mark.parametrize(
+    ('rewards', 'discount', 'bounds'),
+    [
+        ([0.0, 1.0], 0.99, (0.0, 100.0)),
+        ([-1.0, -1.0], 0.9, (-10.0, 0.0)),
+        ([2.0, 3.0], 0.5, (0.0, 6.0)),
+        ([0.0, 1.0], 1.0, (0.0, np.inf)),
+    ],
+)
+def test_what_a_value_can_be_is_known_from_the_rewards(rewards, discount, bounds):
+    assert _bounds_of_values(torch.tensor(rewards), discount) == pytest.approx(bounds)
 
 
 @pytest.mark.parametrize(

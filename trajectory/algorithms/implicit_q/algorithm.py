@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 
 MAX_WEIGHT = 100.0  # of an action in the policy's regression
 RETURN_RANGE = 1000.0  # that the rewards of locomotion are scaled to: between the worst episode and the best
+MIN_STD = 1e-3  # added to the deviation of each column of the observations
 MAZES = 'maze2d', 'antmaze'
 RECIPE = {  # of an `ActorCritic`, and of the rewards it learned from: type, least, most
     'observation_dim': (int, 1, 10_000),
@@ -76,15 +77,18 @@ class ImplicitQLearning(Algorithm):
             'reward_scale': scale,
             'reward_shift': shift,
         }
+        self.networks = ActorCritic(**_sizes(self.recipe))
+        self.networks.mean.copy_(torch.as_tensor(learned.observations.mean(0)))
+        self.networks.std.copy_(torch.as_tensor(learned.observations.std(0) + MIN_STD))
+        self.networks.policy.low.copy_(torch.as_tensor(learned.actions.min(0)))
+        self.networks.policy.high.copy_(torch.as_tensor(learned.actions.max(0)))
+        distributed.broadcast_from_main(self.networks.to(device))
         self.data, self.held_out = (part and self._to_tensors(part, device) for part in (learned, held_out))
         if not len(self.data[0]):
             raise InputError(
                 f'{settings.dataset} has no step whose next observation is known.\n  Record longer episodes.'
             )
-        self.networks = ActorCritic(**_sizes(self.recipe))
-        self.networks.policy.low.copy_(torch.as_tensor(learned.actions.min(0)))
-        self.networks.policy.high.copy_(torch.as_tensor(learned.actions.max(0)))
-        distributed.broadcast_from_main(self.networks.to(device))
+        self.bounds = _bounds_of_values(self.data[2], settings.discount)
         critics = [*self.networks.q.parameters(), *self.networks.value.parameters()]
         self.optimizer = torch.optim.Adam(
             [{'params': critics}, {'params': list(self.networks.policy.parameters())}],
@@ -110,7 +114,10 @@ class ImplicitQLearning(Algorithm):
         observations, actions, rewards, following, goes_on = episodes.transitions()
         rewards = self.recipe['reward_scale'] * rewards + self.recipe['reward_shift']
         columns = observations, actions, rewards, following, goes_on
-        return tuple(torch.as_tensor(np.asarray(column, np.float32), device=device) for column in columns)
+        tensors = [torch.as_tensor(np.asarray(column, np.float32), device=device) for column in columns]
+        for place in (0, 3):
+            tensors[place] = self.networks.normalize(tensors[place])
+        return tuple(tensors)
 
     def fingerprint(self):
         return self.episodes.fingerprint()
@@ -139,7 +146,8 @@ class ImplicitQLearning(Algorithm):
         networks, settings = self.networks, self.settings
         with torch.no_grad():
             target = networks.target_q.lower(observations, actions)
-            backup = rewards + settings.discount * goes_on * networks.value(following)[:, 0]
+            following_values = networks.value(following)[:, 0].clamp(*self.bounds)
+            backup = rewards + settings.discount * goes_on * following_values
         advantages = target - networks.value(observations)[:, 0]
         weights = (self.temperature * advantages.detach()).exp().clamp(max=MAX_WEIGHT)
         return {
@@ -202,7 +210,7 @@ class ImplicitQLearning(Algorithm):
     # -------------------------------- acting ------------------------------- #
 
     def agent(self, settings):
-        return MeanAgent(self.networks.policy, get_preprocess_fn(self.spec().id))
+        return MeanAgent(self.networks, get_preprocess_fn(self.spec().id))
 
     def spec(self, name=None, backend='mujoco'):
         return EnvironmentSpec.from_record(self.record, name, backend) if hasattr(self, 'record') else self.source.spec
@@ -210,7 +218,7 @@ class ImplicitQLearning(Algorithm):
     def ranking(self, discretizer, layout, search_settings) -> QRanking:
         """What a beam search ranks its candidates by, in place of the values that the model predicts."""
         return QRanking(
-            self.networks.q,
+            self.networks.q_of,
             discretizer,
             layout,
             discount=search_settings.discount,
@@ -223,16 +231,16 @@ class ImplicitQLearning(Algorithm):
 class MeanAgent(Agent):
     """Takes the mean of a policy's distribution, as IQL is evaluated."""
 
-    def __init__(self, policy, preprocess_fn):
-        self.policy, self.preprocess_fn = policy, preprocess_fn
+    def __init__(self, networks, preprocess_fn):
+        self.networks, self.preprocess_fn = networks, preprocess_fn
 
     def reset(self, observations, seeds, goals=None):
-        self.policy.eval()
+        self.networks.eval()
 
     @torch.no_grad()
     def act(self, observations):
         seen = self.preprocess_fn(np.asarray(observations, dtype=np.float32))
-        return self.policy(torch.as_tensor(seen, device=self.policy.low.device)).cpu().numpy()
+        return self.networks.act(torch.as_tensor(seen, device=self.networks.mean.device)).cpu().numpy()
 
 
 def find_reward_transform(environment: str, returns: np.ndarray, settings) -> tuple[float, float]:
@@ -250,6 +258,13 @@ def find_reward_transform(environment: str, returns: np.ndarray, settings) -> tu
     if not (math.isfinite(scale) and scale > 0 and math.isfinite(shift)):
         raise InputError(f'rewards cannot be scaled by {scale} and shifted by {shift}.\n  Pass --reward_scale 1, say.')
     return float(scale), float(shift)
+
+
+def _bounds_of_values(rewards, discount) -> tuple[float, float]:
+    """What no policy's value can be below or above, by the least and the largest reward; episodes may end, worth 0."""
+    horizon = 1 / (1 - discount) if discount < 1 else math.inf
+    least, largest = min(rewards.min().item(), 0.0), max(rewards.max().item(), 0.0)
+    return (least * horizon if least else 0.0), (largest * horizon if largest else 0.0)
 
 
 def _sizes(recipe):
