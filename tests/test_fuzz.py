@@ -29,11 +29,14 @@ from tests.datasets.test_sources import steps
 from trajectory.algorithms.behavior_cloning.algorithm import BehaviorCloning, Policy
 from trajectory.algorithms.decision_transformer.algorithm import DecisionTransformerAlgorithm
 from trajectory.algorithms.decision_transformer.huggingface import load_huggingface, save_huggingface
+from trajectory.algorithms.implicit_q.algorithm import ImplicitQLearning
 from trajectory.algorithms.trajectory_transformer.pretrained import TrainedModel
 from trajectory.datasets.hdf5 import read_metadata, write_episodes
 from trajectory.datasets.importing import import_episodes
 from trajectory.datasets.inspection import inspect_file
+from trajectory.models.critics import ActorCritic
 from trajectory.models.decision_transformer import DecisionTransformer
+from trajectory.search.traces import Searches, SearchTrace
 from trajectory.storage.archives import unpack
 from trajectory.storage.checkpoints import find_checkpoint
 from trajectory.storage.config import load_args, load_config
@@ -61,6 +64,8 @@ def make_files(folder):
     make_policies(folder)
     (folder / 'plan').mkdir()
     (folder / 'plan/rollout.json').write_text(json.dumps(ROLLOUT))
+    trace = SearchTrace(np.zeros((2, 4, 6)), np.zeros((2, 4), int), np.zeros((2, 4)), np.zeros((2, 2), int))
+    Searches(np.array([0]), (trace,), np.zeros((3, 3)), np.zeros(2)).save(folder / 'plan/searches.npz')
     write_episodes(folder / 'data.hdf5', steps(40), {'env': 'Hopper-v4', 'sources': ['a', 'b']})
     columns = steps(8)
     np.savez(folder / 'data.npz', **columns)
@@ -81,9 +86,11 @@ def make_policies(folder):
     facts = {'K': 5, 'scale': 1.0, 'targets': [9.0], 'best_return': 9.0, 'worst_return': 0.0, 'mode': 'normal',
              'state_mean': [0.0] * 11, 'state_std': [1.0] * 11}  # fmt: skip
     width = {'observation_dim': 11, 'action_dim': 3, 'context': 2, 'width': 8, 'n_layer': 1, 'dropout': 0.1}
+    critics = {'observation_dim': 11, 'action_dim': 3, 'width': 8, 'n_layer': 1}
     for name, network, config in (
         ('run_dt', DecisionTransformer(**sizes), {'model': sizes, **facts}),
         ('run_bc', Policy(**width), width),
+        ('run_iql', ActorCritic(**critics), {**critics, 'discount': 0.9, 'reward_scale': 2.0, 'reward_shift': 0.0}),
     ):
         (folder / name).mkdir()
         (folder / name / 'model_config.json').write_text(json.dumps(config))
@@ -129,6 +136,10 @@ READERS = {  # what each file is read by; the report reads all that lies in a ru
     'run_dt/state_1.pt': (load_and_act(DecisionTransformerAlgorithm, 'run_dt'),),
     'run_bc/model_config.json': (load_and_act(BehaviorCloning, 'run_bc'),),
     'run_bc/source.json': (load_and_act(BehaviorCloning, 'run_bc'),),
+    'run_iql/model_config.json': (load_and_act(ImplicitQLearning, 'run_iql'),),
+    'run_iql/source.json': (load_and_act(ImplicitQLearning, 'run_iql'),),
+    'run_iql/state_1.pt': (load_and_act(ImplicitQLearning, 'run_iql'),),
+    'plan/searches.npz': (lambda f: Searches.load(f / 'plan/searches.npz'),),
     'run_hf/config.json': (lambda f: load_huggingface(f / 'run_hf', f / 'made'),),
     'run_hf/model.safetensors': (lambda f: load_huggingface(f / 'run_hf', f / 'made'),),
     'plan/rollout.json': (lambda f: load_result(f / 'plan'), report),
