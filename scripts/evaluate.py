@@ -4,7 +4,6 @@ python scripts/evaluate.py --config config.behavior_cloning --dataset hopper-med
 python scripts/evaluate.py --config config.decision --dataset hopper-medium-v2 --target_return 3600 1800
 """
 
-import logging
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +11,6 @@ import numpy as np
 from trajectory import utils
 from trajectory.algorithms.base import find_algorithm
 from trajectory.rollouts.recording import NEUTRAL, Recording, loaded_run, make_renderers, prepare_process  # noqa: F401
-from trajectory.storage.run_folder import hash_recipe
-
-log = logging.getLogger(__name__)
 
 
 class Parser(utils.Parser):
@@ -43,18 +39,7 @@ def main(args):
 def evaluate(args, algorithm, run):
     """Act to the end of each episode, and print the mean return."""
     agent = algorithm.agent(args)
-    spec = algorithm.spec(args.dataset, args.backend)
-    log.info(
-        '%s, epoch %s | environment %s, physics %s | learned from %s',
-        run,
-        algorithm.epoch,
-        spec.id,
-        spec.physics,
-        spec.data_source,
-    )
-    with Recording(
-        args, spec, agent, algorithm.identity(), {'gpt_epoch': algorithm.epoch}, hash_recipe(run)
-    ) as recording:
+    with Recording.of_run(args, algorithm, agent, run) as recording:
         renderers = make_renderers(args, recording)
         recording.run('acting')
         for episode, renderer, folder in zip(recording.episodes, renderers, recording.folders, strict=True):

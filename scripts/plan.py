@@ -18,7 +18,6 @@ from trajectory.datasets.sources import find_run
 from trajectory.rollouts.recording import NEUTRAL, Recording, loaded_run, make_renderers, prepare_process  # noqa: F401
 from trajectory.search.core import estimate_plan
 from trajectory.search.settings import SearchSettings
-from trajectory.storage.run_folder import hash_recipe
 from trajectory.utils.arrays import physical_memory
 from trajectory.utils.errors import InputError
 
@@ -44,22 +43,8 @@ def main(args):
     algorithm = ALGORITHM.load(run, epoch, device)
     check_size(args, algorithm.trained.model)
     agent = algorithm.agent(args)
-    spec = algorithm.spec(args.dataset, args.backend)
-    log.info(
-        '%s, epoch %s | environment %s, physics %s | learned from %s',
-        run,
-        algorithm.epoch,
-        spec.id,
-        spec.physics,
-        spec.data_source,
-    )
-
-    model, recipe, facts = algorithm.identity(), hash_recipe(run), {'gpt_epoch': algorithm.epoch}
-    if args.q_loadpath:
-        q_run, q = load_q(args, agent, device)
-        model, facts = f'{model}+{q.identity()}', {**facts, 'q_epoch': q.epoch}
-        recipe = recipe and (q_recipe := hash_recipe(q_run)) and f'{recipe}+{q_recipe}'
-    with Recording(args, spec, agent, model, facts, recipe) as recording:
+    ranker = load_q(args, agent, device) if args.q_loadpath else ()
+    with Recording.of_run(args, algorithm, agent, run, *ranker) as recording:
         renderers = make_renderers(args, recording)
 
         def draw_plan(k):
@@ -80,7 +65,7 @@ def main(args):
 
 
 def load_q(args, agent, device):
-    """Let a trained Q-function rank the agent's candidates.    returns : the folder of its run, and the algorithm"""
+    """Let a trained Q-function rank the agent's candidates.    returns : the algorithm, and the folder of its run"""
     if args.objective != 'value':
         raise InputError(f'{args.objective} ranks candidates without a Q.\n  Leave out --q_loadpath, or --objective.')
     run = Path(*find_run(args.logbase, args.dataset, args.q_loadpath))
@@ -91,8 +76,7 @@ def load_q(args, agent, device):
         )
     q = ImplicitQLearning.load(run, args.q_epoch, device, '--q_epoch')
     agent.value_fn = q.ranking(agent.discretizer, agent.model.layout, agent.settings)
-    log.info('candidates are ranked by the Q of %s, epoch %s', run, q.epoch)
-    return run, q
+    return q, run
 
 
 def check_size(args, model):

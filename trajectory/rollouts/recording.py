@@ -14,7 +14,7 @@ from trajectory.environments.spec import EnvironmentSpec
 from trajectory.rollouts.agent import Agent
 from trajectory.rollouts.episode import Episode
 from trajectory.rollouts.evaluation import run_episodes
-from trajectory.storage.run_folder import clear_plan, identity_of, lock_folder
+from trajectory.storage.run_folder import clear_plan, hash_recipe, identity_of, lock_folder
 from trajectory.storage.weights import how_to_get_a_model
 from trajectory.utils.errors import InputError, check_positive
 from trajectory.utils.files import write_json
@@ -98,6 +98,29 @@ class Recording:
             for k, folder in enumerate(self.folders):
                 clear_plan(folder)
                 args.prepare_folder(repetition=k)
+
+    @classmethod
+    def of_run(cls, args: Parser, algorithm, agent: Agent, run: Path, ranker=None, ranker_run: Path | None = None):
+        """Episodes of a trained run, which is announced.
+
+        algorithm, agent   : `Algorithm` that was loaded from the folder `run`, and its agent
+        ranker, ranker_run : of a second model that has a say in what the agent does, and its folder
+        """
+        spec = algorithm.spec(args.dataset, args.backend)
+        log.info(
+            '%s, epoch %s | environment %s, physics %s | learned from %s',
+            run,
+            algorithm.epoch,
+            spec.id,
+            spec.physics,
+            spec.data_source,
+        )
+        model, recipe, facts = algorithm.identity(), hash_recipe(run), {'gpt_epoch': algorithm.epoch}
+        if ranker is not None and ranker_run is not None:
+            log.info('candidates are ranked by %s, epoch %s', ranker_run, ranker.epoch)
+            model, facts = f'{model}+{ranker.identity()}', {**facts, 'q_epoch': ranker.epoch}
+            recipe = f'{recipe}+{second}' if recipe and (second := hash_recipe(ranker_run)) else None
+        return cls(args, spec, agent, model, facts, recipe)
 
     def run(self, name: str, on_act: Callable | None = None) -> None:
         """Act to the end of every episode.    name : of the progress    on_act : see `run_episodes`"""
