@@ -16,6 +16,7 @@ class Train(TrainRun):
         float | None, 'the policy weighs an action by exp(temperature x advantage). None: 10 in mazes, elsewhere 3'
     ] = None
     discount: Flag[float, 'factor per step on rewards'] = 0.99
+    n_steps: Flag[int, 'steps whose rewards are counted before V is asked; 1 in the paper'] = 1
     target_update: Flag[float, 'share by which the slow Q-functions move towards the learning ones'] = 0.005
     reward_scale: Flag[
         float | None, 'factor of the rewards; None: in locomotion 1000 / (best return - worst), elsewhere 1'

@@ -58,3 +58,48 @@ def test_other_data_has_another_fingerprint():
         len({first.fingerprint(), episodes_of([3, 3], [1, 3]).fingerprint(), episodes_of([2, 4], [1, 2]).fingerprint()})
         == 3
     )
+
+
+def two_episodes():
+    """One that ends in a terminal step, and one that a step limit ended."""
+    column = np.arange(6, dtype=np.float32)[:, None]
+    terminals = np.array([False, False, True, False, False, False])
+    return Episodes(column, -column, 10 * column[:, 0], terminals, [3, 3])
+
+
+def test_transitions_end_where_what_follows_is_unknown_and_nothing_counts_after_a_terminal():
+    episodes = two_episodes()
+    observations, actions, sums, following, discounts = episodes.transitions(episodes.rewards, 0.5)
+    assert observations[:, 0].tolist() == [0, 1, 2, 3, 4]
+    assert (actions == -observations).all()
+    assert sums.tolist() == [0, 10, 20, 30, 40]
+    assert following[discounts > 0, 0].tolist() == [1, 2, 4, 5]
+    assert discounts.tolist() == [0.5, 0.5, 0, 0.5, 0.5]
+
+
+@pytest.mark.parametrize('n_steps', [1, 2, 3, 9])
+def test_transitions_of_several_steps_are_those_of_a_loop(n_steps):
+    rng = np.random.default_rng(0)
+    lengths = [5, 1, 7, 4]
+    n = sum(lengths)
+    terminals = np.zeros(n, bool)
+    terminals[[4, 12]] = True
+    episodes = Episodes(rng.normal(size=(n, 2)), rng.normal(size=(n, 1)), rng.normal(size=n), terminals, lengths)
+    expected = []
+    for start, length in zip(episodes.starts, lengths, strict=True):
+        last = start + length - 1
+        for t in range(start, last + 1):
+            total, factor, place = 0.0, 1.0, t
+            while place - t < n_steps and (place < last or terminals[last]) and factor:
+                total += factor * episodes.rewards[place]
+                factor *= 0 if terminals[place] else 0.9
+                place += 0 if terminals[place] else 1
+            if factor < 1:
+                expected.append((t, total, factor, place))
+    found = episodes.transitions(episodes.rewards, 0.9, n_steps)
+    np.testing.assert_array_equal(found[0], episodes.observations[[t for t, *_ in expected]])
+    np.testing.assert_allclose(found[2], [total for _, total, _, _ in expected])
+    np.testing.assert_allclose(found[4], [factor for _, _, factor, _ in expected])
+    alive = found[4] > 0
+    places = np.array([place for *_, place in expected])
+    np.testing.assert_array_equal(found[3][alive], episodes.observations[places[alive]])

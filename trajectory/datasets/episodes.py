@@ -86,18 +86,29 @@ class Episodes:
         """Those episodes, in the order of the data."""
         return self if share >= 1 else self.take(np.sort(self.best_numbers(share)))
 
-    def transitions(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Steps whose next observation is known, or does not count as the environment ended the episode.
+    def transitions(self, rewards: np.ndarray, discount: float, n_steps: int = 1) -> tuple[np.ndarray, ...]:
+        """Steps, with what was earned in the n that begin with each, and what was observed after those.
 
-        returns : observations, actions, rewards, next observations, and [ n ] false where there is none
+        An episode's last step is left out where a step limit ended it, as what follows is not known.
+
+        rewards : [ steps ]  to count, in place of the recorded ones
+        n_steps : n, fewer at the end of an episode
+        returns : [ m x d ] observations, [ m x a ] actions, [ m ] discounted sums of rewards, [ m x d ] observations
+                  after them, and [ m ] the discount of what is after them, 0 where a terminal step was among them
         """
-        last = self.starts + self.lengths - 1
-        known = np.ones(self.n_steps, dtype=bool)
-        known[last] = self.terminals[last]
-        rows = np.flatnonzero(known)
-        goes_on = ~self.terminals[rows]
-        following = self.observations[np.where(goes_on, np.minimum(rows + 1, self.n_steps - 1), rows)]
-        return self.observations[rows], self.actions[rows], self.rewards[rows], following, goes_on
+        last = np.repeat(self.starts + self.lengths - 1, self.lengths)
+        sums, discounts = np.zeros(self.n_steps), np.ones(self.n_steps)
+        place = np.arange(self.n_steps)
+        for _ in range(n_steps):
+            is_known = (place < last) | self.terminals[np.minimum(place, last)]
+            counts = is_known & (discounts > 0)
+            now = np.minimum(place, last)
+            sums += np.where(counts, discounts * rewards[now], 0)
+            discounts = np.where(counts, np.where(self.terminals[now], 0, discount * discounts), discounts)
+            place = np.where(counts & ~self.terminals[now], place + 1, place)
+        rows = np.flatnonzero((place > np.arange(self.n_steps)) | (discounts == 0))
+        following = self.observations[np.minimum(place, last)[rows]]
+        return self.observations[rows], self.actions[rows], sums[rows], following, discounts[rows]
 
     def fingerprint(self) -> str:
         """Checksum of the data."""

@@ -15,7 +15,6 @@ from scripts import evaluate, plan, train
 from trajectory import utils
 from trajectory.algorithms.implicit_q import ALGORITHM
 from trajectory.algorithms.implicit_q.algorithm import _bounds_of_values, find_reward_transform
-from trajectory.datasets.episodes import Episodes
 from trajectory.datasets.hdf5 import write_episodes
 from trajectory.environments.families.tabular import value_iteration
 from trajectory.utils.errors import InputError
@@ -138,16 +137,6 @@ def test_a_killed_run_ends_in_the_same_bits(recording, tmp_path):
         torch.load(tmp_path / name / 'maze/iql/default/state_9.pt', weights_only=True) for name in ('whole', 'cut')
     )
     assert all(torch.equal(whole[name], again[name]) for name in whole)
-
-
-def test_transitions_end_where_what_follows_is_unknown_and_learn_nothing_after_a_terminal():
-    column = np.arange(6, dtype=np.float32)[:, None]
-    terminals = np.array([False, False, True, False, False, False])
-    episodes = Episodes(column, -column, column[:, 0], terminals, [3, 3])  # the second ran into its step limit
-    observations, _, rewards, following, goes_on = episodes.transitions()
-    assert observations[:, 0].tolist() == rewards.tolist() == [0, 1, 2, 3, 4]
-    assert following[goes_on, 0].tolist() == [1, 2, 4, 5]
-    assert goes_on.tolist() == [True, True, False, True, True]
 
 
 @pytest.mark.parametrize(

@@ -54,7 +54,7 @@ class ImplicitQLearning(Algorithm):
 
     @classmethod
     def build(cls, settings, device, distributed):
-        for name in ('width', 'n_layer', 'n_updates', 'epoch_updates', 'batch_size'):
+        for name in ('width', 'n_layer', 'n_updates', 'epoch_updates', 'batch_size', 'n_steps'):
             check_positive(name, getattr(settings, name))
         for name in ('expectile', 'discount', 'target_update', 'learning_rate'):
             if getattr(settings, name) is not None:
@@ -88,7 +88,7 @@ class ImplicitQLearning(Algorithm):
             raise InputError(
                 f'{settings.dataset} has no step whose next observation is known.\n  Record longer episodes.'
             )
-        self.bounds = _bounds_of_values(self.data[2], settings.discount)
+        self.bounds = _bounds_of_values(scale * learned.rewards + shift, settings.discount)
         critics = [*self.networks.q.parameters(), *self.networks.value.parameters()]
         self.optimizer = torch.optim.Adam(
             [{'params': critics}, {'params': list(self.networks.policy.parameters())}],
@@ -111,9 +111,8 @@ class ImplicitQLearning(Algorithm):
         return self
 
     def _to_tensors(self, episodes, device):
-        observations, actions, rewards, following, goes_on = episodes.transitions()
-        rewards = self.recipe['reward_scale'] * rewards + self.recipe['reward_shift']
-        columns = observations, actions, rewards, following, goes_on
+        rewards = self.recipe['reward_scale'] * episodes.rewards + self.recipe['reward_shift']
+        columns = episodes.transitions(rewards, self.settings.discount, self.settings.n_steps)
         tensors = [torch.as_tensor(np.asarray(column, np.float32), device=device) for column in columns]
         for place in (0, 3):
             tensors[place] = self.networks.normalize(tensors[place])
@@ -141,13 +140,13 @@ class ImplicitQLearning(Algorithm):
         self.n_done += 1
         return numbers
 
-    def _losses(self, observations, actions, rewards, following, goes_on):
+    def _losses(self, observations, actions, returns, following, discounts):
         """Of the Q-functions, of V, and of the policy; and the mean Q, in the data's rewards as they are scaled."""
-        networks, settings = self.networks, self.settings
+        networks = self.networks
         with torch.no_grad():
             target = networks.target_q.lower(observations, actions)
             following_values = networks.value(following)[:, 0].clamp(*self.bounds)
-            backup = rewards + settings.discount * goes_on * following_values
+            backup = returns + discounts * following_values
         advantages = target - networks.value(observations)[:, 0]
         weights = (self.temperature * advantages.detach()).exp().clamp(max=MAX_WEIGHT)
         return {
