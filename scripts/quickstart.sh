@@ -12,9 +12,9 @@ logs=logs/$dataset
 renderer=Renderer  # a machine that cannot draw plans all the same
 "$VENV/bin/python" -c 'import mujoco; mujoco.GLContext(64, 64)' 2>/dev/null || renderer=None
 
-plan() {  # the model to plan with, and further flags
+plan() {  # the model to plan with, and further flags; the bundled Q-functions rank its candidates
     "$VENV/bin/python" scripts/plan.py --dataset $dataset --gpt_loadpath "gpt/$1" --prefix "plans/$1/" \
-        --n_episodes 5 --renderer $renderer --vis_freq 200 "${@:2}"
+        --q_loadpath iql/bundled --n_episodes 5 --renderer $renderer --vis_freq 200 "${@:2}"
 }
 
 # The bundled model plans on one core while another trains on the other: small models gain nothing from two threads.

@@ -39,3 +39,20 @@ def test_the_bundled_model_plans(tmp_path):
     assert (rollout['environment'], rollout['physics']) == ('Hopper-v4', 'd4rl')
     assert 'PPO' in rollout['data_source']
     assert 'read_results.py' in done.stdout
+
+
+def test_the_bundled_q_functions_rank_its_candidates(tmp_path):
+    flags = ('--dataset', DATASET, '--max_episode_steps', '3', '--logbase', str(tmp_path))
+    plan = [sys.executable, 'scripts/plan.py', *flags, '--renderer', 'None', '--q_loadpath', 'iql/bundled']
+    subprocess.run(plan, cwd=ROOT, capture_output=True, text=True, check=True)
+    rollout = json.loads(next(tmp_path.glob('**/rollout.json')).read_text())
+    assert (rollout['step'], rollout['q_epoch']) == (3, 6)
+
+
+def test_the_bundled_policy_walks(tmp_path):
+    """A whole episode, which is worth more than twice the data's mean."""
+    act = ('scripts/evaluate.py', '--config', 'config.implicit_q', '--dataset', DATASET, '--loadpath', 'iql/bundled')
+    subprocess.run([sys.executable, *act, '--logbase', str(tmp_path)], cwd=ROOT, capture_output=True, check=True)
+    rollout = json.loads(next(tmp_path.glob('**/rollout.json')).read_text())
+    assert rollout['return'] > 2 * 1368
+    assert rollout['step'] == 1000
