@@ -17,6 +17,7 @@ from trajectory.algorithms.implicit_q import ALGORITHM
 from trajectory.algorithms.implicit_q.algorithm import _bounds_of_values, find_reward_transform
 from trajectory.datasets.hdf5 import write_episodes
 from trajectory.environments.families.tabular import value_iteration
+from trajectory.environments.spec import EnvironmentSpec
 from trajectory.utils.errors import InputError
 
 ROOT = Path(__file__).parents[3]
@@ -192,3 +193,43 @@ def test_a_run_whose_records_are_damaged_is_refused(recording, tmp_path, file, c
     (run / file).write_text(json.dumps(content))
     with pytest.raises(InputError, match=message):
         ALGORITHM.load(run)
+
+
+def test_an_ant_in_a_maze_is_learned_from_and_planned_for_by_q(tmp_path):
+    """A few hundred random steps: rewards become -1 a step, and the goal ends an episode."""
+    pytest.importorskip('gymnasium_robotics', reason='needs gymnasium-robotics (pip install -e .[robotics])')
+    env = EnvironmentSpec('antmaze-umaze-v0', 'stock').make()
+    rng = np.random.default_rng(0)
+    columns = {name: [] for name in ('observations', 'actions', 'rewards', 'terminals', 'timeouts')}
+    for episode in range(4):
+        observation, _ = env.reset(seed=episode)
+        for t in range(80):
+            action = rng.uniform(-1, 1, size=8)
+            following, reward, terminated, _, _ = env.step(action)
+            for name, value in zip(columns, (observation, action, reward, terminated, t == 79), strict=True):
+                columns[name].append(value)
+            observation = following
+    env.close()
+    kinds = {'terminals': bool, 'timeouts': bool}
+    columns = {name: np.array(column, dtype=kinds.get(name, np.float32)) for name, column in columns.items()}
+    write_episodes(tmp_path / 'ants.hdf5', columns, {'env': 'antmaze-umaze-v0', 'physics': 'stock'})
+    data = (
+        '--dataset',
+        'ants',
+        '--dataset_path',
+        tmp_path / 'ants.hdf5',
+        '--logbase',
+        tmp_path / 'logs',
+        '--device',
+        'cpu',
+    )
+    start(train, 'train', '--config', 'config.implicit_q', *data, '--n_updates', 4, '--width', 16)
+    recipe = json.loads((tmp_path / 'logs/ants/iql/default/model_config.json').read_text())
+    assert (recipe['observation_dim'], recipe['reward_scale'], recipe['reward_shift']) == (29, 1.0, -1.0)
+    start(train, 'train', *data, '--exp_name', 'gpt/tiny', '--n_layer', 1, '--n_head', 1, '--n_embd', 16, '--N', 8,
+          '--n_epochs', 1, '--subsampled_sequence_length', 2)  # fmt: skip
+    start(plan, 'plan', '--dataset', 'ants', *logs, '--renderer', 'None',
+          '--gpt_loadpath', 'gpt/tiny', '--q_loadpath', 'iql/default', '--horizon', 2, '--beam_width', 2,
+          '--max_context_transitions', 2, '--max_episode_steps', 3)  # fmt: skip
+    rollout = json.loads(next((tmp_path / 'logs/ants/plans').rglob('rollout.json')).read_text())
+    assert (rollout['step'], rollout['environment']) == (3, 'antmaze-umaze-v0')
