@@ -213,16 +213,8 @@ def test_an_ant_in_a_maze_is_learned_from_and_planned_for_by_q(tmp_path):
     kinds = {'terminals': bool, 'timeouts': bool}
     columns = {name: np.array(column, dtype=kinds.get(name, np.float32)) for name, column in columns.items()}
     write_episodes(tmp_path / 'ants.hdf5', columns, {'env': 'antmaze-umaze-v0', 'physics': 'stock'})
-    data = (
-        '--dataset',
-        'ants',
-        '--dataset_path',
-        tmp_path / 'ants.hdf5',
-        '--logbase',
-        tmp_path / 'logs',
-        '--device',
-        'cpu',
-    )
+    logs = '--logbase', tmp_path / 'logs', '--device', 'cpu'
+    data = '--dataset', 'ants', '--dataset_path', tmp_path / 'ants.hdf5', *logs
     start(train, 'train', '--config', 'config.implicit_q', *data, '--n_updates', 4, '--width', 16)
     recipe = json.loads((tmp_path / 'logs/ants/iql/default/model_config.json').read_text())
     assert (recipe['observation_dim'], recipe['reward_scale'], recipe['reward_shift']) == (29, 1.0, -1.0)
