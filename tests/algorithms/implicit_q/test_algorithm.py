@@ -225,3 +225,15 @@ def test_an_ant_in_a_maze_is_learned_from_and_planned_for_by_q(tmp_path):
           '--max_context_transitions', 2, '--max_episode_steps', 3)  # fmt: skip
     rollout = json.loads(next((tmp_path / 'logs/ants/plans').rglob('rollout.json')).read_text())
     assert (rollout['step'], rollout['environment']) == (3, 'antmaze-umaze-v0')
+
+
+def test_a_value_beyond_what_rewards_allow_is_not_learned_from(logbase):
+    algorithm = ALGORITHM.load(logbase / 'maze/iql/default')
+    algorithm.bounds, algorithm.temperature, algorithm.expectile = (-10.0, 0.0), 1.0, 0.5
+    networks = algorithm.networks
+    with torch.no_grad():
+        for parameter in (*networks.q.parameters(), *networks.value.parameters()):
+            parameter.zero_()
+        list(networks.value.parameters())[-1].fill_(1e6)
+    row = torch.zeros(1, 11), torch.zeros(1, 3), -torch.ones(1), torch.zeros(1, 11), torch.full((1,), GAMMA)
+    assert algorithm._losses(*row)['q_loss'].item() == 2  # both were to be -1 + 0.9 x 0
