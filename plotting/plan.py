@@ -34,6 +34,7 @@ from trajectory.utils.files import read_json, write_atomically
 
 TEMPLATES = Path(__file__).parent / 'templates'
 HAPPENED = '#c8372d'
+MAZE_VIEW = 1.0  # metres around a search that are shown at least
 NAMES = ('height', 'forward', 'reward', 'value')
 
 
@@ -142,8 +143,13 @@ def _draw_plane(panel, name, trace, searches, first, happened, coordinates, norm
     panel.plot(*happened[0, [x, y]], 'o', color=HAPPENED, markersize=4)
     panel.set_xlabel(f'column {x}', color=FAINT_INK)
     panel.set_ylabel(f'column {y}', color=FAINT_INK)
-    panel.set_aspect('equal', adjustable='datalim')
+    panel.set_aspect('equal', adjustable='box' if coordinates.is_maze else 'datalim')
     panel.autoscale_view()
+    if coordinates.is_maze:  # the walls around it, and not the whole maze
+        points = np.concatenate([taken[:, [x, y]], happened[:, [x, y]]])
+        middle, half = (points.min(axis=0) + points.max(axis=0)) / 2, max(np.ptp(points, axis=0).max(), MAZE_VIEW)
+        panel.set_xlim(middle[0] - half, middle[0] + half)
+        panel.set_ylim(middle[1] - half, middle[1] + half)
 
 
 def _draw_fan(panel, trace, norm, read):

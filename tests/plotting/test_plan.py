@@ -8,10 +8,13 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from plotting.plan import main, open_episode
+from plotting.plan import Coordinates, draw_search, main, open_episode
 from plotting.report import write_report
 from scripts import plan
 from trajectory import utils
+from trajectory.environments.spec import EnvironmentSpec
+from trajectory.search.traces import Searches, SearchTrace
+from trajectory.utils.errors import InputError
 
 CHROMIUM = next(filter(None, map(shutil.which, ('chromium', 'chromium-browser', 'google-chrome'))), None)
 EPISODE = 'hopper-mixed-ppo/plans/defaults/freq1_H3_beam4/0'
@@ -84,6 +87,25 @@ def test_an_episode_without_searches_is_refused(tmp_path, capsys):
     with pytest.raises(SystemExit):
         main([str(tmp_path)])
     assert '--trace_freq' in capsys.readouterr().err
+
+
+def test_a_maze_is_drawn_from_above_around_the_search(tmp_path):
+    pytest.importorskip('gymnasium_robotics', reason='needs gymnasium-robotics (pip install -e .[robotics])')
+    coordinates = Coordinates(EnvironmentSpec('maze2d-umaze-v1', 'stock').make(), 4)
+    rng = np.random.default_rng(0)
+    kept = np.array([[1, 0], [2, 3]])
+    trace = SearchTrace(
+        1 + 0.1 * rng.normal(size=(2, 4, 8)), np.array([[0] * 4, [1, 0, 1, 0]]), rng.normal(size=(2, 4)), kept
+    )
+    searches = Searches(np.array([0]), (trace,), 1 + 0.1 * rng.normal(size=(5, 4)), np.zeros(4))
+    assert coordinates.default() == ['0:1', 'value']
+    figure = draw_search(searches, 0, coordinates, coordinates.default(), 'a maze')
+    figure.savefig(tmp_path / 'x.png')
+    low, high = figure.axes[0].get_xlim()
+    assert 1 <= high - low < 4
+    assert len(figure.axes[0].patches) == len(coordinates.env.walls)
+    with pytest.raises(InputError, match='this is a maze'):
+        coordinates.check(['height'])
 
 
 def test_searches_of_imitation_are_not_kept(tmp_path, capfd):
