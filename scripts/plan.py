@@ -37,12 +37,12 @@ def main(args):
     prepare_process(args, device)
     SearchSettings.from_args(args, discount=1.0)  # refuses what no model could be searched with
 
-    if args.trace_freq and (args.objective != 'value' or args.goal != 'own'):
-        raise InputError('searches are kept of plans by value, without goals.\n  Leave out --trace_freq.')
     run, epoch = loaded_run(args)
     algorithm = ALGORITHM.load(run, epoch, device)
     check_size(args, algorithm.trained.model)
     agent = algorithm.agent(args)
+    if args.trace_freq and (args.objective != 'value' or agent.model.n_goal):
+        raise InputError('searches are kept of plans by value, without goals.\n  Leave out --trace_freq.')
     ranker = load_q(args, agent, device) if args.q_loadpath else ()
     with Recording.of_run(args, algorithm, agent, run, *ranker) as recording:
         renderers = make_renderers(args, recording)
@@ -68,6 +68,8 @@ def load_q(args, agent, device):
     """Let a trained Q-function rank the agent's candidates.    returns : the algorithm, and the folder of its run"""
     if args.objective != 'value':
         raise InputError(f'{args.objective} ranks candidates without a Q.\n  Leave out --q_loadpath, or --objective.')
+    if agent.model.n_goal:
+        raise InputError('a model of goals is searched without a Q.\n  Leave out --q_loadpath.')
     run = Path(*find_run(args.logbase, args.dataset, args.q_loadpath))
     if not run.is_dir():
         raise InputError(

@@ -193,3 +193,16 @@ def test_a_robot_without_goals_is_given_none(capfd):
         start('plan', '--dataset', 'hopper-mixed-ppo', '--goal', 'random', '--logbase', 'absent')
     assert exit_.value.code == 2
     assert 'Hopper-v4 has no goals to reach.\n  Leave out --goal' in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ('flags', 'message'),
+    [
+        (('--q_loadpath', 'iql/default'), 'a model of goals is searched without a Q'),
+        (('--trace_freq', '5'), 'searches are kept of plans by value, without goals'),
+    ],
+)
+def test_neither_q_nor_kept_searches_belong_to_goals(logbase, capfd, flags, message):
+    with pytest.raises(SystemExit):
+        start('plan', '--dataset', 'walks', '--logbase', logbase, '--gpt_loadpath', 'gpt/goals', *TINY_PLAN, *flags)
+    assert message in capfd.readouterr().err

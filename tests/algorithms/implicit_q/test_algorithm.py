@@ -1,6 +1,7 @@
 """Implicit Q-learning: what it learns in a maze whose values are known, and its life through the scripts."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,10 +16,13 @@ from scripts import evaluate, plan, train
 from trajectory import utils
 from trajectory.algorithms.implicit_q import ALGORITHM
 from trajectory.algorithms.implicit_q.algorithm import _bounds_of_values, find_reward_transform
+from trajectory.datasets.discretization import QuantileDiscretizer
 from trajectory.datasets.hdf5 import write_episodes
 from trajectory.environments.families.tabular import value_iteration
 from trajectory.environments.spec import EnvironmentSpec
+from trajectory.search.settings import SearchSettings
 from trajectory.utils.errors import InputError
+from trajectory.utils.layout import TransitionLayout
 
 ROOT = Path(__file__).parents[3]
 CELLS = [(row, column) for row in range(3) for column in range(4) if (row, column) != (1, 1)]  # 11: a hopper's columns
@@ -174,6 +178,8 @@ def test_rewards_are_scaled_as_the_paper_does_unless_told(environment, given, fo
         (['--n_updates', '0'], 'n_updates must be at least 1'),
         (['--reward_scale', '-1'], 'rewards cannot be scaled by -1'),
         (['--target_update', '0'], 'target_update must be above 0'),
+        (['--temperature', '-1'], 'temperature must be at least 0'),
+        (['--n_steps', '0'], 'n_steps must be at least 1'),
     ],
 )
 def test_settings_that_cannot_be_are_refused(recording, tmp_path, capfd, flags, message):
@@ -237,3 +243,28 @@ def test_a_value_beyond_what_rewards_allow_is_not_learned_from(logbase):
         list(networks.value.parameters())[-1].fill_(1e6)
     row = torch.zeros(1, 11), torch.zeros(1, 3), -torch.ones(1), torch.zeros(1, 11), torch.full((1,), GAMMA)
     assert algorithm._losses(*row)['q_loss'].item() == 2  # both were to be -1 + 0.9 x 0
+
+
+def test_q_functions_of_another_robot_or_discount_do_not_pass_unnoticed(logbase, caplog):
+    algorithm = ALGORITHM.load(logbase / 'maze/iql/default')
+    with pytest.raises(InputError, match='11 and 3 columns, the model imagines 17 and 6'):
+        algorithm.ranking(None, TransitionLayout(17, 6), SearchSettings(discount=GAMMA))
+    edges = QuantileDiscretizer(np.random.default_rng(0).normal(size=(50, 16)), 8)
+    algorithm.ranking(edges, TransitionLayout(11, 3), SearchSettings(discount=GAMMA))
+    assert not caplog.records
+    algorithm.ranking(edges, TransitionLayout(11, 3), SearchSettings(discount=0.5))
+    assert 'pass --discount 0.9' in caplog.text
+
+
+def test_two_processes_learn_what_one_does(recording, tmp_path):
+    flags = [str(flag) for flag in (*SMALL, '--dataset_path', recording, '--n_updates', 20, '--epoch_updates', 20)]
+    start(train, 'train', *flags, '--logbase', tmp_path / 'one')
+    torchrun = shutil.which('torchrun', path=str(Path(sys.executable).parent))
+    command = [torchrun, '--nproc_per_node=2', ROOT / 'scripts/train.py', *flags, '--logbase', tmp_path / 'two']
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    one, two = (
+        torch.load(tmp_path / name / 'maze/iql/default/state_1.pt', weights_only=True) for name in ('one', 'two')
+    )
+    for name, value in one.items():
+        torch.testing.assert_close(two[name], value, atol=1e-5, rtol=1e-4)

@@ -59,6 +59,8 @@ class ImplicitQLearning(Algorithm):
         for name in ('expectile', 'discount', 'target_update', 'learning_rate'):
             if getattr(settings, name) is not None:
                 check_fraction(name, getattr(settings, name), may_be_zero=False)
+        if settings.temperature is not None and not 0 <= settings.temperature < math.inf:
+            raise InputError(f'temperature must be at least 0, got {settings.temperature}.\n  Pass --temperature 3.')
         self = cls()
         self.settings, self.distributed = settings, distributed
         self.source = find_source(settings.dataset, settings.dataset_path)
@@ -215,7 +217,21 @@ class ImplicitQLearning(Algorithm):
         return EnvironmentSpec.from_record(self.record, name, backend) if hasattr(self, 'record') else self.source.spec
 
     def ranking(self, discretizer, layout, search_settings) -> QRanking:
-        """What a beam search ranks its candidates by, in place of the values that the model predicts."""
+        """What a beam search ranks its candidates by, in place of the values that the model predicts.
+
+        discretizer, layout : of the model    search_settings : `SearchSettings`
+        """
+        widths = self.recipe['observation_dim'], self.recipe['action_dim']
+        if widths != (layout.observation_dim, layout.action_dim):
+            raise InputError(
+                f'the Q-functions read observations and actions of {widths[0]} and {widths[1]} columns, the model '
+                f'imagines {layout.observation_dim} and {layout.action_dim}.\n  Take two of one dataset.'
+            )
+        if self.recipe['discount'] != search_settings.discount:
+            log.warning(
+                'Q was learned with a discount of %s, and the search has %s: pass --discount %s',
+                self.recipe['discount'], search_settings.discount, self.recipe['discount'],
+            )  # fmt: skip
         return QRanking(
             self.networks.q_of,
             discretizer,
