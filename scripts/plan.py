@@ -34,7 +34,7 @@ class Parser(utils.Parser):
 
 def main(args):
     device = utils.resolve_device(args.device)
-    prepare_process(args, device)
+    prepare_process(args, device, own_threads=True)
     SearchSettings.from_args(args, discount=1.0)  # refuses what no model could be searched with
 
     run, epoch = loaded_run(args)

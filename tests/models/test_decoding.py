@@ -144,7 +144,7 @@ def test_value_columns_are_not_kept():
     _, cache = Decoder(model).prefill(tokens[:1, :DIM], tokens[:, DIM : 2 * DIM])
     assert cache.n_read == 2 * DIM
     shared, own = cache.segments
-    assert shared.filled(0).shape == (2, 2, 1, DIM - 1, 4)
+    assert shared.filled(0).shape == (2, 1, 2, DIM - 1, 4)
     assert own.filled(0).shape == (2, 2, 2, DIM - 1, 4)
 
 

@@ -1,5 +1,7 @@
 """Whole plans and searches against the reference's, and the cached planner against the uncached one."""
 
+import threading
+
 import numpy as np
 import pytest
 import torch
@@ -8,7 +10,7 @@ from tests.support import golden, make_gpt, state_of
 from trajectory.datasets.discretization import QuantileDiscretizer
 from trajectory.models import GPT, ConditionalGPT
 from trajectory.search import SearchSettings, beam_plan, beam_search, likeliest_plan, sample_n, search
-from trajectory.search.core import estimate_plan
+from trajectory.search.core import THREAD_WORK, estimate_plan, useful_threads
 from trajectory.search.sampling import get_logp, inverse_cdf
 from trajectory.utils.errors import InputError
 
@@ -167,6 +169,59 @@ def test_an_episode_plans_in_company_as_it_does_alone(seed, n_threads):
             **plan,
         )
         assert torch.equal(alone, together[i])
+
+
+@pytest.mark.parametrize('seed', range(60))
+def test_threads_share_out_the_candidates_of_a_plan(seed):
+    model, value_fn, prefixes, goal, plan = random_setting(seed)
+    plan['beam_width'] = 4 + seed % 9
+    prefixes = prefixes[:1] if seed % 2 else prefixes
+    goal = None if goal is None else goal[: len(prefixes)]
+
+    def plans(n_threads, traces):
+        return beam_plan(
+            model,
+            value_fn,
+            prefixes,
+            verbose=False,
+            goal=goal,
+            generator=generators(len(prefixes)),
+            n_threads=n_threads,
+            traces=traces,
+            **plan,
+        )
+
+    alone, shared = [], []
+    assert torch.equal(plans(1, alone), plans(len(prefixes) + 1 + seed % 3, shared))
+    for one, other in zip(alone, shared, strict=True):
+        for name in vars(one):
+            np.testing.assert_allclose(getattr(one, name), getattr(other, name), rtol=1e-9)
+
+
+def test_a_plan_takes_threads_as_far_as_they_have_enough_to_do(reference):
+    _, model, _ = reference
+
+    def threads(n_episodes, beam_width, limit):
+        return useful_threads(model, n_episodes, SearchSettings(horizon=1, beam_width=beam_width), limit)
+
+    rows_of_a_thread = int(THREAD_WORK / 24 / model.embedding_dim**2) + 1
+    assert threads(1, 4, 8) == 1  # a waste of all but one
+    assert threads(1, rows_of_a_thread, 8) == 2  # of which each has two expansions
+    assert threads(10, rows_of_a_thread, 8) == 8
+
+
+def test_a_failure_in_one_thread_ends_the_plan(reference):
+    _, model, value_fn = reference
+    prefix = torch.zeros(1, 3, dtype=torch.long)
+
+    def fails(probs):
+        if threading.current_thread() is not threading.main_thread():
+            raise ZeroDivisionError
+        return value_fn(probs)
+
+    with pytest.raises(ZeroDivisionError):
+        search(model, fails, prefix, SearchSettings(horizon=2, beam_width=4), n_threads=2)
+    assert threading.active_count() == 1
 
 
 def test_a_low_temperature_draws_the_likeliest_actions(reference):

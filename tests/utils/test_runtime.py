@@ -1,5 +1,6 @@
 """Seeds, threads and the allocator of a process."""
 
+import os
 import platform
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import torch
 
 from trajectory import utils
 from trajectory.utils import InputError, set_seed
+from trajectory.utils.runtime import available_threads
 
 
 @pytest.mark.parametrize('seed', [-1, 2**32])
@@ -30,6 +32,12 @@ def test_torch_uses_as_many_threads_as_asked_for():
         assert torch.get_num_threads() == 1
     finally:
         torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize(('asked', 'expected'), [('3', 3), ('0', 1), ('', os.cpu_count()), ('2,1', os.cpu_count())])
+def test_a_process_uses_all_cores_unless_it_is_told(monkeypatch, asked, expected):
+    monkeypatch.setenv('OMP_NUM_THREADS', asked)
+    assert available_threads() == expected
 
 
 @pytest.mark.parametrize('threads', [0, -1])

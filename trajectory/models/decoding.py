@@ -11,6 +11,7 @@ Exact, and no more work than the next prediction needs:
     L  layers      H  heads                E  embedding                  V  tokens to choose from
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -23,23 +24,29 @@ from torch.nn import functional as F
 class KVSegment:
     """Keys and values of a stretch of tokens, value columns left out, that several rows may have in common.
 
-    pairs : L x [ 2 x H x G·M x room x E/H ], keys and then values; row r of a group looks into its group's r % M
+    pairs : L x [ 2 x G·M x H x room x E/H ], keys and then values; row r of a group looks into its group's r % M
     n     : how many of the room are filled
+    flat  : L x ([ G·M·H x room x E/H ], the same), the same memory
     """
 
     pairs: list[Tensor]
     n: int
+    flat: list[tuple[Tensor, Tensor]]
+
+    @classmethod
+    def of(cls, pairs: list[Tensor], n: int) -> 'KVSegment':
+        return cls(pairs, n, [tuple(pair.flatten(1, 2).unbind()) for pair in pairs])
 
     @property
     def n_rows(self) -> int:
-        return self.pairs[0].shape[2]
+        return self.pairs[0].shape[1]
 
     @property
     def room(self) -> int:
         return self.pairs[0].shape[3] - self.n
 
     def filled(self, layer: int) -> Tensor:
-        """Keys and values of a layer, [ 2 x H x G·M x n x E/H ]."""
+        """Keys and values of a layer, [ 2 x G·M x H x n x E/H ]."""
         return self.pairs[layer][:, :, :, : self.n]
 
 
@@ -72,13 +79,27 @@ class KVCache:
             group * n_apart + row % n_apart for n_apart in (segment.n_rows // self.n_groups for segment in others)
         ]
         own = [
-            torch.cat(
-                [segment.filled(layer)[:, :, where] for segment, where in zip(others, places, strict=True)], dim=3
-            )
+            torch.cat([segment.filled(layer)[:, where] for segment, where in zip(others, places, strict=True)], dim=3)
             for layer in range(len(self.segments[0].pairs) if others else 0)
         ]
-        segments = (*shared, KVSegment(own, own[0].shape[3])) if own else tuple(shared)
+        segments = (*shared, KVSegment.of(own, own[0].shape[3])) if own else tuple(shared)
         return replace(self, segments=segments, n_rows=len(rows))
+
+    @staticmethod
+    def select_from(caches: Sequence['KVCache'], owner: Tensor, rows: Tensor) -> 'KVCache':
+        """The cache of rows of several caches, which have read equally many tokens, at least one of each row's own.
+
+        owner : [ G·R' ]  index of the cache that each row is in
+        rows  : [ G·R' ]  indices among the rows of that cache, each within its group
+        """
+        chosen = [cache.select(rows[owner == number]) for number, cache in enumerate(caches)]
+        order = owner.argsort(stable=True).argsort()  # of the rows, which the next line has cache by cache
+        pairs = [
+            torch.cat(layers, dim=1).index_select(1, order)
+            for layers in zip(*(cache.segments[-1].pairs for cache in chosen), strict=True)
+        ]
+        segments = (*chosen[0].segments[:-1], KVSegment.of(pairs, chosen[0].segments[-1].n))
+        return replace(chosen[0], segments=segments, n_rows=len(rows))
 
 
 @dataclass(frozen=True)
@@ -120,7 +141,7 @@ class Decoder:
         segments, path, last = [], None, None
         if shared.shape[1] or self.model.n_goal:
             path, last = self._read_shared(shared, predicts=not own.shape[1])
-            segments.append(KVSegment(path, path[0].shape[3]))
+            segments.append(KVSegment.of(path, path[0].shape[3]))
         *alike, rest = self._stretches(shared.shape[1], own.shape[1])
         for start, end in alike:
             parent, tokens, node = _unique_rows(node, own[:, start:end])
@@ -133,7 +154,7 @@ class Decoder:
             )
             n_kept = segments[0].n if segments else 0
             pairs = [pair[:, :, :, n_kept:] for pair in path]
-            segments.append(KVSegment(pairs, pairs[0].shape[3] - self.model.transition_dim))
+            segments.append(KVSegment.of(pairs, pairs[0].shape[3] - self.model.transition_dim))
             node = torch.arange(n_rows, device=own.device)
         n_read = shared.shape[1] + own.shape[1]
         return self._logits(last, n_read)[node], KVCache(tuple(segments), n_groups, n_rows, n_read)
@@ -160,8 +181,8 @@ class Decoder:
             return cache
         weight = self.model.pos_emb
         room = self.model.transition_dim - cache.n_read % self.model.transition_dim  # to the end of the transition
-        shape = 2, self.n_head, cache.n_rows, room, weight.shape[-1] // self.n_head
-        empty = KVSegment([weight.new_empty(shape) for _ in self.layers], 0)
+        shape = 2, cache.n_rows, self.n_head, room, weight.shape[-1] // self.n_head
+        empty = KVSegment.of([weight.new_empty(shape) for _ in self.layers], 0)
         return replace(cache, segments=(*cache.segments, empty))
 
     def _embed(self, tokens, start, predicts):
@@ -177,7 +198,7 @@ class Decoder:
         """All layers over [ B x T x E ], a goal of `n_goal` tokens first.
 
         n_keys  : how many of the tokens, from the first on, are worth a key
-        before  : L x [ 2 x H x B x n x E/H ]  keys and values of what comes before, if anything does
+        before  : L x [ 2 x B x H x n x E/H ]  keys and values of what comes before, if anything does
         returns : the same, these tokens' behind them, then room for more; [ B x E ] the last token's output, if asked
         """
         n_tokens = hidden.shape[1]
@@ -188,11 +209,11 @@ class Decoder:
         for number, layer in enumerate(self.layers):
             is_top = number == len(self.layers) - 1
             normed = F.layer_norm(hidden, hidden.shape[-1:], *layer.ln1)
-            qkv = F.linear(normed, *layer.qkv).unflatten(-1, (3, self.n_head, -1)).permute(2, 3, 0, 1, 4)
-            pair = qkv[1:, :, :, :n_keys]  # [ 2 x H x B x T x E/H ]
+            qkv = F.linear(normed, *layer.qkv).unflatten(-1, (3, self.n_head, -1)).permute(2, 0, 3, 1, 4)
+            pair = qkv[1:, :, :, :n_keys]  # [ 2 x B x H x T x E/H ]
             free = pair.new_empty(*pair.shape[:3], room, pair.shape[-1])
             path.append(torch.cat([pair, free] if before is None else [before[number], pair, free], dim=3))
-            q, k, v = (x.transpose(0, 1) for x in (qkv[0], *path[-1][:, :, :, : visible.shape[1]]))  # [ B x H x … ]
+            q, (k, v) = qkv[0], path[-1][:, :, :, : visible.shape[1]]  # [ B x H x … ]
             if is_top:
                 if not predicts:
                     break
@@ -216,12 +237,14 @@ class Decoder:
         if keeps:
             *earlier, own = self._writable(cache).segments
             segments = (*earlier, replace(own, n=own.n + 1))
+        shape = len(hidden), 3, self.n_head, -1
         for number, layer in enumerate(self.layers):
             normed = F.layer_norm(hidden, hidden.shape[-1:], *layer.ln1)
-            qkv = F.linear(normed, *layer.qkv).view(len(hidden), 3, self.n_head, -1).permute(1, 2, 0, 3)
+            q, *pair = F.linear(normed, *layer.qkv).view(shape).unbind(1)  # [ B x H x E/H ] each
             if keeps:
-                own.pairs[number][:, :, :, own.n] = qkv[1:]
-            mixed = _attend(qkv[0], [segment.filled(number) for segment in segments], cache.n_groups)
+                for kept, new in zip(own.flat[number], pair, strict=True):
+                    kept[:, own.n] = new.flatten(0, 1)
+            mixed = _attend(q, segments, number, cache.n_groups)
             hidden = self._finish(hidden, mixed, layer)
         n_read = cache.n_read + 1
         return self._logits(hidden, n_read), replace(cache, segments=segments, n_read=n_read)
@@ -257,8 +280,8 @@ def _arrange(block) -> _Layer:
 
 
 def _of_nodes(path, nodes):
-    """Keys and values that lead to some nodes.    path, returns : L x [ 2 x H x nodes x n x E/H ], or nothing"""
-    return path and [pair.index_select(2, nodes) for pair in path]
+    """Keys and values that lead to some nodes.    path, returns : L x [ 2 x nodes x H x n x E/H ], or nothing"""
+    return path and [pair.index_select(1, nodes) for pair in path]
 
 
 def _unique_rows(node, tokens):
@@ -274,39 +297,38 @@ def _unique_rows(node, tokens):
     return node[first], tokens[first], which
 
 
-def _attend(q, segments, n_groups):
-    """One query a row, over the keys of all segments.
-
-    q       : [ H x G·R x E/H ]
-    segments  : [ 2 x H x G·M x n x E/H ] each
-    returns : [ G·R x E ]
-    """
-    n_head, n_rows, width = q.shape
-    pairs = [segment.flatten(1, 2) for segment in segments]
-    scores = [
-        _spread(torch.bmm(_gathered(q, len(keys), n_groups), keys.transpose(1, 2)), n_head, n_groups)
-        for keys, _ in pairs
-    ]  # [ H x G·R x n ]
-    weights = torch.cat(scores, dim=-1).softmax(dim=-1).split([keys.shape[1] for keys, _ in pairs], dim=-1)
-    mixed = sum(
-        _spread(torch.bmm(_gathered(part, len(values), n_groups), values), n_head, n_groups)
-        for part, (_, values) in zip(weights, pairs, strict=True)
-    )
-    return mixed.transpose(0, 1).reshape(n_rows, n_head * width)
+def _attend(q, segments, layer, n_groups):
+    """One query a row, over the keys of all segments in a layer.    q : [ G·R x H x E/H ]    returns : [ G·R x E ]"""
+    scores, lengths = [], []
+    for segment in segments:
+        keys = segment.flat[layer][0][:, : segment.n]
+        scores.append(_spread(torch.bmm(_gathered(q, len(keys), n_groups), keys.transpose(1, 2)), q.shape, n_groups))
+        lengths.append(segment.n)
+    weights = torch.cat(scores, dim=-1).softmax(dim=-1)  # [ G·R x H x n ]
+    mixed = None
+    for segment, part in zip(segments, weights.split(lengths, dim=-1), strict=True):
+        values = segment.flat[layer][1][:, : segment.n]
+        share = _spread(torch.bmm(_gathered(part, len(values), n_groups), values), q.shape, n_groups)
+        mixed = share if mixed is None else mixed + share
+    return mixed.reshape(len(q), -1)
 
 
 def _gathered(x, n_parts, n_groups):
     """Rows that look into the same row of a segment, together.
 
-    x : [ H x G·R x d ]    n_parts : H·G·M    returns : [ H·G·M x R/M x d ]
+    x : [ G·R x H x d ]    n_parts : G·M·H    returns : [ G·M·H x R/M x d ]
     """
-    n_head, n_rows, width = x.shape
-    n_apart, n_alike = n_parts // n_head // n_groups, n_head * n_rows // n_parts
-    return x.view(n_head, n_groups, n_alike, n_apart, width).transpose(2, 3).reshape(n_parts, n_alike, width)
+    n_rows, n_head, width = x.shape
+    n_alike = n_rows * n_head // n_parts
+    if n_alike == 1:
+        return x.reshape(n_parts, 1, width)
+    return x.view(n_groups, n_alike, -1, n_head, width).permute(0, 2, 3, 1, 4).reshape(n_parts, n_alike, width)
 
 
-def _spread(x, n_head, n_groups):
-    """The inverse.    x : [ H·G·M x R/M x d ]    returns : [ H x G·R x d ]"""
-    n_parts, n_alike, width = x.shape
-    n_apart, n_rows = n_parts // n_head // n_groups, n_parts * n_alike // n_head
-    return x.view(n_head, n_groups, n_apart, n_alike, width).transpose(2, 3).reshape(n_head, n_rows, width)
+def _spread(x, shape, n_groups):
+    """The inverse.    x : [ G·M·H x R/M x d ]    shape : [ G·R x H x … ]    returns : [ G·R x H x d ]"""
+    n_rows, n_head, _ = shape
+    n_alike, width = x.shape[1:]
+    if n_alike == 1:
+        return x.view(n_rows, n_head, width)
+    return x.view(n_groups, -1, n_head, n_alike, width).permute(0, 3, 1, 2, 4).reshape(n_rows, n_head, width)

@@ -48,14 +48,15 @@ NEUTRAL = {
 }
 
 
-def prepare_process(args: Parser, device: torch.device) -> None:
-    """Seed the process and set its threads; several episodes on a CPU share out the threads among them."""
+def prepare_process(args: Parser, device: torch.device, *, own_threads: bool = False) -> None:
+    """Seed the process and set torch's threads.    own_threads : what acts has CPU threads of its own, of one each"""
     args.set_seed()
     for name in ('n_episodes', 'vis_freq', 'trace_freq', 'max_episode_steps', 'threads'):
         if getattr(args, name, None) is not None:
             check_positive(name, getattr(args, name))
-    many = args.n_episodes > 1 and device.type == 'cpu'
-    set_threads(1 if many else args.threads, default=1)
+    set_threads(args.threads, default=1)
+    if own_threads and device.type == 'cpu':
+        set_threads(1)
     tune_malloc()
 
 

@@ -5,6 +5,7 @@ G  episodes      T  tokens of a prefix      D  tokens of a transition      H  tr
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -20,11 +21,13 @@ from trajectory.search.sampling import (
 )
 from trajectory.search.sequences import CachedSequences, UncachedSequences, crop_length
 from trajectory.search.settings import SearchSettings
+from trajectory.search.shards import Shards
 from trajectory.search.traces import SearchTrace
 from trajectory.utils.errors import InputError
 from trajectory.utils.layout import REWARD_DIM, VALUE_DIM, TransitionLayout
 from trajectory.utils.progress import Progress, Silent
 
+THREAD_WORK = 12e6  # floating-point operations, a block and token, for which a thread is worth its waits for Python
 VALUE_PLACEHOLDER = 1e6  # stands for a value in a context: the model attends to no value token
 
 
@@ -106,7 +109,8 @@ def search(
     draw       : instead of it, a function from distributions [ B x V ] to tokens [ B x 1 ]
     cached     : False reads the window anew for every token, the slow oracle
     graphs     : of this model and `value_fn`, to plan faster on a GPU from the second time on
-    n_threads  : threads that share out the episodes of a list of generators among them, each at its own pace
+    n_threads  : CPU threads of one torch thread each; several share out the episodes of a list of generators among
+                 them, or the candidates of all episodes, where that is fairer; the plans are the same
     action_edges : [ N + 1 x a ] of the action columns' bins, which `settings.action_noise` needs
     traces     : an empty list, which gets a `SearchTrace` of each prefix, in their order; no graph is used then
     returns    : [ G x H x D ] tokens of the best candidates, their values left in; [ H x D ] if `x` is [ 1 x T ]
@@ -126,6 +130,10 @@ def search(
             else 'there is no prefix to plan from'
         )
     n_draws = _count_draws(layout, settings)
+    largest_share = -(-len(prefixes) // n_threads)
+    by_episode = each_its_own and n_threads > 1 and largest_share * n_threads < 1.1 * len(prefixes)
+    shares = _of_equal_length(prefixes, most=largest_share if by_episode else len(prefixes))
+    by_candidate = draw is None and not by_episode and device.type == 'cpu'
     shrink = _make_shrink(model, settings, action_edges)
     kept = {}  # traces, by prefix
 
@@ -142,10 +150,11 @@ def search(
                 settings,
                 limit,
                 goal,
-                draw or sampler_from_uniforms(uniforms),
+                partial(sampler_from_uniforms, uniforms, settings.beam_width) if draw is None else lambda _: draw,
                 shrink,
                 steps,
                 cached=cached,
+                n_threads=n_threads if by_candidate else 1,
                 progress=(Progress if verbose else Silent)(settings.horizon, name='plan'),
             )
 
@@ -156,12 +165,11 @@ def search(
             return plans
         return graphs((together.shape[1:], settings), plan, together, uniforms, *goals)
 
-    shares = _of_equal_length(prefixes, most=-(-len(prefixes) // n_threads) if each_its_own else len(prefixes))
-    if n_threads == 1 or not each_its_own:
-        plans = [plan_for(members) for members in shares]
-    else:
+    if by_episode:
         with ThreadPoolExecutor(n_threads) as threads:
             plans = list(threads.map(plan_for, shares))
+    else:
+        plans = [plan_for(members) for members in shares]
     if traces is not None:
         traces.extend(kept[i] for i in range(len(prefixes)))
     plans, order = torch.cat(plans), [i for members in shares for i in members]
@@ -170,9 +178,17 @@ def search(
     return plans[0] if torch.is_tensor(x) and len(plans) == 1 else plans
 
 
-@torch.no_grad()  # of this thread
-def _plan_together(model, value_fn, prefixes, settings, limit, goal, draw, shrink, steps, *, progress, cached):
-    """Plan for prefixes of one length.    prefixes : [ G x T ]    steps : for traces    returns : [ G x H x D ]"""
+@torch.no_grad()
+def _plan_together(
+    model, value_fn, prefixes, settings, limit, goal, sampler, shrink, steps, *, progress, cached, n_threads
+):
+    """Plan for prefixes of one length.
+
+    prefixes : [ G x T ]
+    sampler  : from a slice of the candidates to what draws their tokens
+    steps    : for traces
+    returns  : [ G x H x D ]
+    """
     n_groups, n_context = prefixes.shape
     layout, device, dtype = model.layout, prefixes.device, model.pos_emb.dtype
     n_steps, beam_width, sampling = settings.horizon, settings.beam_width, settings.sampling
@@ -184,29 +200,34 @@ def _plan_together(model, value_fn, prefixes, settings, limit, goal, draw, shrin
     rewards = torch.zeros(n_groups, beam_width, n_steps + 1, device=device, dtype=dtype)
     discounts = settings.discount ** torch.arange(n_steps + 1, device=device, dtype=dtype)
 
-    for t in range(n_steps):
-        sequences.repeat(settings.n_expand)
-        rewards = rewards.repeat(1, settings.n_expand, 1)
-        decode(sequences, draw, layout.action_dim, sampling['act'], shrink)
-        distributions = decode(sequences, draw, REWARD_DIM + VALUE_DIM, sampling['rew'])
-        candidates = [sequences.tokens] if getattr(value_fn, 'sees_candidates', False) else []
-        reward, value = value_fn(distributions, *candidates)
-        rewards[..., t] = reward.view(n_groups, -1)
-        rewards[..., t + 1] = value.view(n_groups, -1)
-        values = (rewards * discounts).sum(dim=-1)
-        # single precision, first come first served: candidates that differ in a value token alone are level, and
-        # rounding must not choose between them
-        best = values.float().sort(dim=-1, descending=True, stable=True).indices[:, :beam_width]
-        if steps is not None:
-            steps.append((sequences.tokens[:, -layout.dim :].view(n_groups, -1, layout.dim), values, best))
-        sequences.select(best)
-        rewards = rewards.gather(1, best[..., None].expand(-1, -1, n_steps + 1))
-        if t < n_steps - 1:
-            decode(sequences, draw, layout.observation_dim, sampling['obs'])
-        progress.update()
-    progress.close()
+    @torch.no_grad()  # of this thread
+    def imagine(t, part, draw):
+        if t:
+            decode(part, draw, layout.observation_dim, sampling['obs'])
+        part.repeat(settings.n_expand)
+        decode(part, draw, layout.action_dim, sampling['act'], shrink)
+        distributions = decode(part, draw, REWARD_DIM + VALUE_DIM, sampling['rew'])
+        candidates = [part.tokens] if getattr(value_fn, 'sees_candidates', False) else []
+        return [x.view(n_groups, settings.n_expand, -1) for x in value_fn(distributions, *candidates)]
 
-    return sequences.tokens.view(n_groups, beam_width, -1, layout.dim)[:, 0, -n_steps:]
+    with Shards(sequences, beam_width, sampler, n_threads) as shards:
+        for t in range(n_steps):
+            imagined = shards.map(partial(imagine, t))
+            reward, value = (torch.cat(x, dim=-1).flatten(1) for x in zip(*imagined, strict=True))  # [ G x R ]
+            rewards = rewards.repeat(1, settings.n_expand, 1)
+            rewards[..., t] = reward
+            rewards[..., t + 1] = value
+            values = (rewards * discounts).sum(dim=-1)
+            # single precision, first come first served: candidates that differ in a value token alone are level, and
+            # rounding must not choose between them
+            best = values.float().sort(dim=-1, descending=True, stable=True).indices[:, :beam_width]
+            if steps is not None:
+                steps.append((shards.tokens()[..., -layout.dim :], values, best))
+            shards.select(best)
+            rewards = rewards.gather(1, best[..., None].expand(-1, -1, n_steps + 1))
+            progress.update()
+        progress.close()
+        return shards.tokens()[:, 0, -n_steps * layout.dim :].unflatten(-1, (n_steps, layout.dim))
 
 
 @torch.no_grad()
@@ -305,6 +326,12 @@ def estimate_plan(model, n_episodes: int, settings: SearchSettings) -> tuple[int
     per_row = 8 * n_layer * width * n_kept + 4 * 8 * width + 8 * dim * (model.vocab_size + 1)
     flops = 2 * n_rows * n_steps * dim * (12 * n_layer * width**2 + (model.vocab_size + 1) * width)
     return n_rows * per_row, flops
+
+
+def useful_threads(model, n_episodes: int, settings: SearchSettings, n_threads: int) -> int:
+    """How many of these CPU threads make a plan for some episodes faster: with too little to do they only wait."""
+    work = 24 * n_episodes * settings.beam_width * settings.n_expand * model.embedding_dim**2
+    return max(1, min(n_threads, int(work / THREAD_WORK)))
 
 
 def _make_shrink(model, settings, action_edges):

@@ -102,15 +102,21 @@ def sampler_from_generators(generators: list[torch.Generator | None]):
     return draw
 
 
-def sampler_from_uniforms(uniforms: Tensor):
-    """The same, of numbers drawn beforehand, each used once.    uniforms : [ G x n ]"""
-    used = 0
+def sampler_from_uniforms(uniforms: Tensor, n_rows: int = 1, share: slice = slice(None)):
+    """The same, of numbers drawn beforehand, each used once.
+
+    uniforms : [ G x n ]
+    n_rows   : of a group; it may come several times over
+    share    : of those rows, which the sampler is for: it leaves out the numbers of the others
+    """
+    used, n_mine = 0, len(range(n_rows)[share])
 
     def draw(probs):
         nonlocal used
-        share = len(probs) // len(uniforms)
-        used += share
-        return inverse_cdf(probs, uniforms[:, used - share : used].flatten())
+        n_used = len(probs) // len(uniforms) // n_mine * n_rows
+        used += n_used
+        mine = uniforms[:, used - n_used : used].unflatten(1, (-1, n_rows))[:, :, share]
+        return inverse_cdf(probs, mine.flatten())
 
     return draw
 

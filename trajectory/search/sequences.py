@@ -6,10 +6,14 @@ window again for every token, as the reference does, and is what tests and bench
     G  episodes      R  candidates of an episode      V  tokens to choose from
 """
 
+from collections.abc import Sequence
+from copy import copy
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
-from trajectory.models.decoding import Decoder
+from trajectory.models.decoding import Decoder, KVCache
 
 
 def round_to_multiple(x: int, N: int) -> int:
@@ -126,6 +130,40 @@ class CachedSequences(UncachedSequences):
         self.latest = _repeat(self.logits(), self.n_groups, n)  # read while the rows are few
         self.cache = self.cache.repeat(n)
         super().repeat(n)
+
+    def shard(self, slices: Sequence[slice]) -> list['CachedSequences']:
+        """The same rows in shards, which threads may go on with side by side.
+
+        slices  : of the rows of each group, which must have read nothing of their own yet
+        returns : a shard for each slice
+        """
+
+        def cut(x, rows):
+            return x.unflatten(0, (self.n_groups, -1))[:, rows].flatten(0, 1)
+
+        shards: list[CachedSequences] = [copy(self) for _ in slices]
+        for shard, rows in zip(shards, slices, strict=True):
+            shard.tokens, shard.latest = cut(self.tokens, rows), cut(self.latest, rows)
+            shard.cache = replace(self.cache, n_rows=len(shard.tokens))
+        return shards
+
+    @staticmethod
+    def select_from(shards: Sequence['CachedSequences'], owner: Tensor, rows: Tensor) -> 'CachedSequences':
+        """Rows of several shards, in this order, after a token that the model has yet to read.
+
+        owner : [ G x R' ]  index of the shard that each row is in
+        rows  : [ G x R' ]  indices within each group of that shard
+        """
+        flat = torch.stack([shard._flat(rows) for shard in shards])  # [ S x G·R' ], right where the shard is the owner
+        owner = owner.flatten()
+        flat = flat.gather(0, owner[None])[0]
+        chosen = copy(shards[0])
+        chosen.tokens = flat.new_empty(len(flat), shards[0].tokens.shape[1])
+        for number, shard in enumerate(shards):
+            chosen.tokens[owner == number] = shard.tokens[flat[owner == number]]
+        is_stale = chosen.n_crop != chosen.cropped
+        chosen.cache = None if is_stale else KVCache.select_from([shard.cache for shard in shards], owner, flat)
+        return chosen
 
     def _is_stale(self):
         return self.cache is None or self.n_crop != self.cropped

@@ -1,6 +1,7 @@
 """Process-wide settings: seeds, CPU threads and the memory allocator."""
 
 import ctypes
+import os
 import random
 import resource
 
@@ -36,6 +37,12 @@ def set_threads(threads: int | None, default: int | None = None):
         if number > MAX_THREADS:
             raise InputError(f'threads must be at most {MAX_THREADS}, got {number}.\n  Pass --threads 1, say.')
         torch.set_num_threads(number)
+
+
+def available_threads() -> int:
+    """CPU threads for this process to use: OMP_NUM_THREADS where it is set, else all cores."""
+    asked = os.environ.get('OMP_NUM_THREADS', '')
+    return max(1, int(asked)) if asked.isdecimal() else os.cpu_count() or 1
 
 
 def allow_open_files(n_episodes: int):

@@ -7,6 +7,7 @@ import torch
 
 from trajectory.rollouts.agent import Agent
 from trajectory.search import likeliest_plan, make_prefix, search, update_context
+from trajectory.search.core import useful_threads
 from trajectory.search.graphs import Graphs
 from trajectory.search.settings import SearchSettings
 from trajectory.search.traces import Searches
@@ -20,7 +21,7 @@ class PlanningAgent(Agent):
     preprocess_fn      : of observations, as for the data the model learned from
     settings           : of the search
     action_repeat      : environment steps of an action: as many as lie between the transitions the model learned from
-    n_threads          : CPU threads that share out the episodes among them
+    n_threads          : CPU threads at most, that share out the episodes or their candidates
     value_fn           : ranks candidates, see `search`; by default the discretizer's reading of the value tokens
 
     trace_freq         : environment steps between two searches that are kept in `searches`; None keeps none
@@ -152,7 +153,7 @@ class PlanningAgent(Agent):
                 self.value_fn,
                 prefixes,
                 self.settings,
-                n_threads=self.n_threads,
+                n_threads=useful_threads(self.model, len(live), self.settings, self.n_threads),
                 generator=[self.generators[k] for k in live],
                 graphs=self.graphs,
                 action_edges=self.discretizer.thresholds[:, self.model.layout.action],

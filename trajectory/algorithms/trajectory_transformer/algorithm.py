@@ -4,8 +4,6 @@ import logging
 import time
 from pathlib import Path
 
-import torch
-
 from trajectory.algorithms.base import Algorithm
 from trajectory.algorithms.trajectory_transformer.agent import PlanningAgent
 from trajectory.algorithms.trajectory_transformer.pretrained import TrainedModel
@@ -27,6 +25,7 @@ from trajectory.training.trainer import Trainer, WindowLearner, count_epochs
 from trajectory.utils.arrays import free_memory
 from trajectory.utils.errors import InputError, check_fraction, check_positive
 from trajectory.utils.files import write_json
+from trajectory.utils.runtime import available_threads
 
 log = logging.getLogger(__name__)
 
@@ -157,14 +156,13 @@ class TrajectoryTransformer(Algorithm):
             save_beside(self.trained, self.folder)
             recipe, discretizer, model = self.trained.data, self.trained.discretizer, self.trained.model
             discount, env_id = self.trained.discount, self.trained.source['environment']
-        many = getattr(settings, 'n_episodes', 1) > 1 and model.pos_emb.device.type == 'cpu'
         return PlanningAgent(
             model,
             discretizer,
             get_preprocess_fn(env_id),
             SearchSettings.from_args(settings, discount),
             action_repeat=recipe.step if recipe else 1,
-            n_threads=(settings.threads or torch.get_num_threads()) if many else 1,
+            n_threads=settings.threads or available_threads(),
             trace_freq=settings.trace_freq,
         )
 
