@@ -5,6 +5,7 @@ G  episodes      T  tokens of a prefix      D  tokens of a transition      H  tr
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from functools import partial
 
 import torch
@@ -165,11 +166,8 @@ def search(
             return plans
         return graphs((together.shape[1:], settings), plan, together, uniforms, *goals)
 
-    if by_episode:
-        with ThreadPoolExecutor(n_threads) as threads:
-            plans = list(threads.map(plan_for, shares))
-    else:
-        plans = [plan_for(members) for members in shares]
+    with ThreadPoolExecutor(n_threads) if by_episode else nullcontext() as threads:
+        plans = list((threads.map if threads else map)(plan_for, shares))
     if traces is not None:
         traces.extend(kept[i] for i in range(len(prefixes)))
     plans, order = torch.cat(plans), [i for members in shares for i in members]
