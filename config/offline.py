@@ -104,6 +104,11 @@ class Plan(ActRun):
 
     # sampling; None leaves that distribution whole
     temperature: Flag[float, 'temperature of the action distribution; below 1 draws likelier actions'] = 1.0
+    token_values: Flag[
+        Literal['repeated', 'middle'],
+        'what tokens stand for: the middle of their bin, as in the reference, or the value at its lower edge, where '
+        'the data repeats that value, as actions at their limits do',
+    ] = 'repeated'
     action_noise: Flag[
         float | None, 'how far drawn actions stay from the mean of their distribution: 0 at the mean, 1 as drawn'
     ] = None

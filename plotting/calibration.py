@@ -85,7 +85,7 @@ def calibrate(run, epoch='latest', dataset_path=None, n_windows=1024, n_states=1
         raise InputError(f'follow must be at least 0, got {follow}.')
     found = load_with_data(run, epoch, dataset_path)
     trained, dataset = found.trained, found.dataset
-    model, discretizer, discount = trained.model, trained.discretizer, trained.discount
+    model, discretizer, discount = trained.model, trained.discretizer.with_repeats(), trained.discount
     indices = found.held_out if len(found.held_out) else found.learned
     windows = measure.gather_windows(dataset, discretizer, model, indices, n_windows, seed)
     few = measure.Windows(windows.raw[:n_states], windows.tokens[:n_states])

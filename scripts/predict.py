@@ -78,7 +78,7 @@ def main(args):
     # ------------------------------ prediction ---------------------------- #
     log.info('following %s actions from %s places', args.n_steps, len(segments.raw))
     predicted = {
-        TT: predict_by_tokens(model, found.trained.discretizer, segments, args.k_obs, args.seed),
+        TT: predict_by_tokens(model, found.trained.discretizer.with_repeats(), segments, args.k_obs, args.seed),
         ONE_STEP: predict_by_steps(dynamics.predict, layout, segments),
     }
     deviations = np.maximum(dataset.joined_raw[:, layout.observation].std(axis=0), MIN_DEVIATION)

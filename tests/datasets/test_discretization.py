@@ -53,6 +53,34 @@ def test_expected_reward_and_value_are_the_references(reference, as_probs):
     np.testing.assert_allclose(values, arrays['expected_value'], atol=1e-9, rtol=0)
 
 
+def test_with_repeats_a_token_stands_for_the_value_that_the_data_repeats():
+    """Actions cut off at their limits, a sparse reward, and a column in which nothing repeats."""
+    rng = np.random.default_rng(0)
+    data = np.stack([rng.normal(size=5000).clip(-1, 1), rng.random(5000) < 0.2, rng.normal(size=5000)], axis=1)
+    middle = QuantileDiscretizer(data, 20)
+    repeated = middle.with_repeats()
+    values = np.array([[-1.0, 0.0, 0.3], [1.0, 1.0, -2.0]])
+    tokens = middle.discretize(values)
+    np.testing.assert_array_equal(repeated.discretize(values), tokens)
+    assert middle.reconstruct(tokens)[0, 0] > -0.99
+    assert middle.reconstruct(tokens)[0, 1] == 0.5
+    np.testing.assert_array_equal(repeated.reconstruct(tokens)[:, :2], values[:, :2])
+    np.testing.assert_array_equal(repeated.reconstruct(tokens)[:, 2], middle.reconstruct(tokens)[:, 2])
+    np.testing.assert_array_equal(repeated.token_values(2), middle.token_values(2))
+
+
+def test_with_repeats_the_expected_value_is_that_of_the_data():
+    rewards = np.zeros(1000)
+    rewards[:50] = 1
+    data = np.stack([rewards, rewards], axis=1)
+    middle = QuantileDiscretizer(data, 20)
+    shares = np.bincount(middle.discretize(data)[:, 0], minlength=21) / len(data)
+    probs = torch.tensor(np.stack([shares, shares])[None])
+    assert middle.value_fn(probs, 'mean')[0].item() == pytest.approx(0.525)
+    assert middle.with_repeats().value_fn(probs, 'mean')[0].item() == pytest.approx(0.05)
+    assert middle.with_repeats().value_fn(probs, 0.5)[0].item() == 0
+
+
 def test_the_last_nonzero_index_of_nothing_is_minus_one():
     x = np.array([[True, False, False], [True, True, False]])
     np.testing.assert_array_equal(largest_nonzero_index(x, dim=1), [0, 1])

@@ -247,15 +247,14 @@ def test_a_low_temperature_draws_the_likeliest_actions(reference):
 def test_noiseless_candidates_are_one_and_noisy_ones_many(reference):
     arrays, model, value_fn = reference
     layout = model.layout
-    thresholds = QuantileDiscretizer(arrays['discretizer_data'], model.vocab_size).thresholds
-    edges = thresholds[:, layout.action]
+    discretizer = QuantileDiscretizer(arrays['discretizer_data'], model.vocab_size)
     prefix = torch.randint(model.vocab_size, (1, layout.observation_dim), generator=torch.Generator().manual_seed(0))
 
     def plans_of(noise):
         settings = SearchSettings(horizon=1, beam_width=4, max_context_transitions=2, action_noise=noise)
         return torch.stack([
             search(model, value_fn, prefix, settings,
-                   generator=[torch.Generator().manual_seed(seed)], action_edges=edges)
+                   generator=[torch.Generator().manual_seed(seed)], discretizer=discretizer)
             for seed in range(8)
         ])  # fmt: skip
 
@@ -263,10 +262,10 @@ def test_noiseless_candidates_are_one_and_noisy_ones_many(reference):
     assert len(plans_of(1.0).unique(dim=0)) > 1
 
 
-def test_noise_needs_the_bins_of_the_actions(reference):
+def test_noise_needs_to_know_what_actions_tokens_are(reference):
     _, model, _ = reference
     prefix = torch.zeros(1, model.observation_dim, dtype=torch.long)
-    with pytest.raises(InputError, match='action_noise needs the edges of the action columns'):
+    with pytest.raises(InputError, match='action_noise needs to know what actions the tokens stand for'):
         search(model, None, prefix, SearchSettings(horizon=1, action_noise=0.5))
 
 

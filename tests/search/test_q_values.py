@@ -6,7 +6,7 @@ import torch
 
 from tests.models.test_transformers import TINY
 from tests.support import make_gpt
-from trajectory.datasets.discretization import UniformDiscretizer
+from trajectory.datasets.discretization import QuantileDiscretizer, UniformDiscretizer
 from trajectory.search import search
 from trajectory.search.q_values import QRanking
 from trajectory.search.settings import SearchSettings
@@ -39,6 +39,22 @@ def test_reward_and_discounted_value_are_q_of_the_last_transition(parts):
     expected = fake_q(numbers[:, layout.observation], numbers[:, layout.action])[0]
     torch.testing.assert_close(reward + 0.5 * value, expected.float(), atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(reward, 3 * discretizer.value_fn(probs, 'mean')[0] - 1)
+
+
+def test_q_is_asked_about_the_actions_that_would_be_taken(parts):
+    model, _ = parts
+    layout = model.layout
+    data = np.random.default_rng(0).normal(size=(500, layout.dim)).clip(-0.5, 0.5)
+    discretizer = QuantileDiscretizer(data, model.vocab_size).with_repeats()
+    asked = []
+
+    def q(observations, actions):
+        asked.append(torch.cat([observations, actions], dim=1))
+        return fake_q(observations, actions)
+
+    tokens = torch.as_tensor(discretizer.discretize(np.full((1, layout.dim), -0.5)))
+    QRanking(q, discretizer, layout, discount=0.9)(torch.rand(1, 2, discretizer.N + 1), tokens)
+    assert (asked[0] == -0.5).all()
 
 
 @pytest.mark.parametrize('horizon', [1, 3])

@@ -211,12 +211,13 @@ def test_a_crop_that_splits_a_transition_is_refused(model):
 def test_drawn_actions_move_towards_the_mean_of_what_they_were_drawn_from():
     edges = torch.tensor([[0.0], [1.0], [2.0], [4.0], [8.0]])  # middles 0.5, 1.5, 3, 6
     probs = torch.tensor([[0.5, 0.0, 0.0, 0.25, 0.25], [0.25, 0.25, 0.25, 0.25, 0.0]])  # the last is the stop token
-    means = torch.tensor([(0.5 * 0.5 + 0.25 * 6) / 0.75, 2.75])
+    values, means = (edges[:-1] + edges[1:]) / 2, torch.tensor([(0.5 * 0.5 + 0.25 * 6) / 0.75, 2.75])
     for factor in (0.0, 0.5, 1.0):
-        shrink = shrink_towards_mean(edges, factor)
+        shrink = shrink_towards_mean(edges, values, factor)
         for token, value in enumerate((0.5, 1.5, 3.0, 6.0)):
             found = shrink(torch.full((2, 1), token), probs, 0)
             wanted = means + factor * (value - means)
             inside = (edges[found[:, 0], 0] <= wanted) & (wanted < edges[found[:, 0] + 1, 0])
             assert inside.all()
-    assert shrink_towards_mean(edges, 1.0)(torch.tensor([[4], [4]]), probs, 0).max() <= 3  # no stop token is an action
+    as_drawn = shrink_towards_mean(edges, values, 1.0)
+    assert as_drawn(torch.tensor([[4], [4]]), probs, 0).max() <= 3  # no stop token is an action

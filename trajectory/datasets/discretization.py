@@ -33,6 +33,8 @@ class QuantileDiscretizer:
     A constant column has all its edges in one place, so its token is N − 1.
     """
 
+    repeats = False  # whether a token may stand for a value that the data repeats, see `with_repeats`
+
     def __init__(self, data: np.ndarray, N: int):
         if N < 1:
             raise InputError(f'a column needs at least 1 bin, got N = {N}.\n  Pass --N 100, say.')
@@ -68,6 +70,17 @@ class QuantileDiscretizer:
         self._on_device = {}
         return self
 
+    def with_repeats(self) -> 'QuantileDiscretizer':
+        """One of the same edges, in which the token of a value that the data repeats stands for that value.
+
+        A value that more steps have than a bin holds, an action at its lower limit or a reward of 0, makes edges fall
+        together. Its token is the last of their bins, which reaches up to the next value: the middle of that bin is
+        a value that the data need not have, and an action short of its limit whenever it should be at it.
+        """
+        other = self.from_thresholds(self.thresholds)
+        other.repeats = True
+        return other
+
     # ------------------------------- tokens ------------------------------- #
 
     def __call__(self, x) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -93,14 +106,27 @@ class QuantileDiscretizer:
         return np.clip(tokens - 1, 0, self.N - 1, out=tokens)
 
     def reconstruct(self, indices, subslice=(None, None)) -> np.ndarray:
-        """Values of tokens: the middle of each bin; a stop token reads as the last bin.
+        """Values of tokens, see `token_values`; a stop token reads as the last bin.
 
         indices : [ B x d ] or [ d ]    returns : [ B x d ]
         """
         indices = _as_batch(indices)
         edges = self._edges(indices, subslice)
-        indices = np.clip(indices, 0, self.N - 1)
-        return (np.take_along_axis(edges, indices, axis=0) + np.take_along_axis(edges, indices + 1, axis=0)) / 2
+        return np.take_along_axis(self._values(edges), np.clip(indices, 0, self.N - 1), axis=0)
+
+    def token_values(self, columns=slice(None)) -> np.ndarray:
+        """What the tokens of some columns stand for: the middles of their bins, or values that repeat.
+
+        returns : [ N x columns ]
+        """
+        return self._values(self.thresholds[:, columns])
+
+    def _values(self, edges):
+        values = (edges[:-1] + edges[1:]) / 2
+        if self.repeats:
+            is_repeated = np.diff(edges[:-1], axis=0, prepend=np.nan) == 0
+            values[is_repeated] = edges[:-1][is_repeated]
+        return values
 
     def _edges(self, x, subslice):
         edges = self.thresholds[:, slice(*subslice)]
@@ -112,17 +138,17 @@ class QuantileDiscretizer:
 
     def expectation(self, probs, subslice: int):
         """Mean value under a distribution over bins.    probs : [ B x N ]    subslice : its column, an index"""
-        return probs @ self._middles(probs, subslice)
+        return probs @ self._values_on(probs, subslice)
 
     def percentile(self, probs, percentile: float, subslice: int):
-        """Middle of the least bin whose cumulative probability exceeds `percentile`.
+        """Value of the least bin whose cumulative probability exceeds `percentile`.
 
         probs : [ B x N ], renormalised here    percentile : 0 … 1    returns : [ B ]
         """
         cumulative = probs.cumsum(axis=-1)
         total = cumulative[..., -1:]
         reached = (cumulative > percentile * total) | (cumulative >= total)  # nothing exceeds percentile 1
-        return self._middles(probs, subslice)[(~reached).sum(axis=-1)]
+        return self._values_on(probs, subslice)[(~reached).sum(axis=-1)]
 
     def value_expectation(self, probs):
         """Mean reward and mean value; what the stop token took is dropped, not shared out.
@@ -152,14 +178,13 @@ class QuantileDiscretizer:
             raise ValueError(f'expected distributions of shape [ B x 2 x {self.N + 1} ], got {list(probs.shape)}')
         return probs[:, 0, :-1], probs[:, 1, :-1]
 
-    def _middles(self, probs, column):
-        """[ N ]  the bins' middles, where and as precise as `probs` are."""
+    def _values_on(self, probs, column):
+        """[ N ]  what a column's tokens stand for, where and as precise as `probs` are."""
         if not torch.is_tensor(probs):
-            return (self.thresholds[:-1, column] + self.thresholds[1:, column]) / 2
+            return self.token_values(column)
         key = (column, probs.device, probs.dtype)
         if key not in self._on_device:
-            middles = self._middles(self.thresholds, column)
-            self._on_device[key] = torch.as_tensor(middles, dtype=probs.dtype, device=probs.device)
+            self._on_device[key] = torch.as_tensor(self.token_values(column), dtype=probs.dtype, device=probs.device)
         return self._on_device[key]
 
 

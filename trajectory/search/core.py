@@ -97,7 +97,7 @@ def search(
     cached: bool = True,
     n_threads: int = 1,
     graphs: Graphs | None = None,
-    action_edges: Tensor | None = None,
+    discretizer=None,
     traces: list | None = None,
 ) -> Tensor:
     """Imagine `settings.horizon` transitions, keeping the candidates of highest value.
@@ -112,7 +112,7 @@ def search(
     graphs     : of this model and `value_fn`, to plan faster on a GPU from the second time on
     n_threads  : CPU threads of one torch thread each; several share out the episodes of a list of generators among
                  them, or the candidates of all episodes, where that is fairer; the plans are the same
-    action_edges : [ N + 1 x a ] of the action columns' bins, which `settings.action_noise` needs
+    discretizer : of the model's columns, which `settings.action_noise` needs
     traces     : an empty list, which gets a `SearchTrace` of each prefix, in their order; no graph is used then
     returns    : [ G x H x D ] tokens of the best candidates, their values left in; [ H x D ] if `x` is [ 1 x T ]
     """
@@ -135,7 +135,7 @@ def search(
     by_episode = each_its_own and n_threads > 1 and largest_share * n_threads < 1.1 * len(prefixes)
     shares = _of_equal_length(prefixes, most=largest_share if by_episode else len(prefixes))
     by_candidate = draw is None and not by_episode and device.type == 'cpu'
-    shrink = _make_shrink(model, settings, action_edges)
+    shrink = _make_shrink(model, settings, discretizer)
     kept = {}  # traces, by prefix
 
     def plan_for(members):
@@ -332,17 +332,18 @@ def useful_threads(model, n_episodes: int, settings: SearchSettings, n_threads: 
     return max(1, min(n_threads, int(work / THREAD_WORK)))
 
 
-def _make_shrink(model, settings, action_edges):
+def _make_shrink(model, settings, discretizer):
     """What `settings.action_noise` does to drawn actions; None where it is None."""
     if settings.action_noise is None:
         return None
-    if action_edges is None:
-        raise InputError(
-            'action_noise needs the edges of the action columns.\n'
-            '  Pass action_edges=discretizer.thresholds[:, model.layout.action].'
-        )
-    edges = torch.as_tensor(action_edges, dtype=model.pos_emb.dtype, device=model.pos_emb.device)
-    return shrink_towards_mean(edges, settings.action_noise)
+    if discretizer is None:
+        raise InputError('action_noise needs to know what actions the tokens stand for.\n  Pass discretizer=…, too.')
+    columns = model.layout.action
+    edges, values = (
+        torch.as_tensor(x, dtype=model.pos_emb.dtype, device=model.pos_emb.device)
+        for x in (discretizer.thresholds[:, columns], discretizer.token_values(columns))
+    )
+    return shrink_towards_mean(edges, values, settings.action_noise)
 
 
 def _draw_uniforms(generators, n, device):

@@ -12,7 +12,7 @@ class QRanking:
     """Values candidates by their rewards so far and the discounted Q of their last observation and action.
 
     q                          : from observations [ B x d ] and actions [ B x a ] to [ 2 x B ], whose lower one counts
-    discretizer, layout        : of the model; observations and actions are the middles of their tokens' bins
+    discretizer, layout        : of the model; says what the tokens of observations and actions stand for
     discount, percentile       : of the search, see `SearchSettings`
     reward_scale, reward_shift : what was done to the rewards that Q learned from; so are the predicted ones
     """
@@ -28,8 +28,7 @@ class QRanking:
         self.q, self.discretizer, self.layout = q, discretizer, layout
         self.discount, self.percentile = discount, percentile
         self.reward_scale, self.reward_shift = reward_scale, reward_shift
-        edges = torch.as_tensor(discretizer.thresholds, dtype=torch.float32)
-        self.middles = (edges[:-1] + edges[1:]) / 2  # [ N x D ]
+        self.token_values = torch.as_tensor(discretizer.token_values(), dtype=torch.float32)  # [ N x D ]
 
     def __call__(self, probs: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """Reward and value of each candidate's last transition.
@@ -40,7 +39,7 @@ class QRanking:
         """
         dim = self.layout.dim
         last = tokens[:, -dim:].clamp(max=self.discretizer.N - 1)  # a stop token reads as the last bin
-        numbers = self.middles.to(tokens.device)[last, torch.arange(dim, device=tokens.device)]
+        numbers = self.token_values.to(tokens.device)[last, torch.arange(dim, device=tokens.device)]
         q = self.q(numbers[:, self.layout.observation], numbers[:, self.layout.action]).amin(dim=0)
         reward = self.reward_scale * self.discretizer.value_fn(probs, self.percentile)[0] + self.reward_shift
         return reward, (q - reward) / self.discount

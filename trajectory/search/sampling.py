@@ -169,7 +169,7 @@ def decode(sequences, draw, n_tokens, how, shrink=None):
     return torch.stack(distributions, dim=1)
 
 
-def shrink_towards_mean(edges: Tensor, factor: float):
+def shrink_towards_mean(edges: Tensor, values: Tensor, factor: float):
     """A function that moves drawn numbers towards the mean of their distribution, and leaves `factor` of the way.
 
     Policies that made data explore, and a drawn action repeats their noise; the mean of the distribution does not.
@@ -177,15 +177,15 @@ def shrink_towards_mean(edges: Tensor, factor: float):
     likeliest one is often one of the wide bins at the ends.
 
     edges   : [ N + 1 x a ]  of the action columns' bins
+    values  : [ N x a ]  what their tokens stand for
     returns : function from tokens [ B x 1 ], their distributions [ B x V ], and the column to tokens [ B x 1 ]
     """
-    middles = (edges[:-1] + edges[1:]) / 2
 
     def shrink(tokens, probs, column):
-        values = middles[:, column]  # [ N ]
         inside = probs[:, :-1].to(values.dtype)
-        mean = (inside * values).sum(dim=-1) / inside.sum(dim=-1).clamp(min=torch.finfo(values.dtype).tiny)
-        drawn = values[tokens[:, 0].clamp(max=len(values) - 1)]
+        total = inside.sum(dim=-1).clamp(min=torch.finfo(values.dtype).tiny)
+        mean = (inside * values[:, column]).sum(dim=-1) / total
+        drawn = values[tokens[:, 0].clamp(max=len(values) - 1), column]
         inner = edges[1:-1, column].contiguous()
         return torch.bucketize(mean + factor * (drawn - mean), inner, right=True)[:, None]
 

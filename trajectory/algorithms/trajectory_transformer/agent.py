@@ -156,7 +156,7 @@ class PlanningAgent(Agent):
                 n_threads=useful_threads(self.model, len(live), self.settings, self.n_threads),
                 generator=[self.generators[k] for k in live],
                 graphs=self.graphs,
-                action_edges=self.discretizer.thresholds[:, self.model.layout.action],
+                discretizer=self.discretizer,
                 traces=traces,
             )
             for k, trace in zip(live, traces or (), strict=False):

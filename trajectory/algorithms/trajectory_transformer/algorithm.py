@@ -158,7 +158,7 @@ class TrajectoryTransformer(Algorithm):
             discount, env_id = self.trained.discount, self.trained.source['environment']
         return PlanningAgent(
             model,
-            discretizer,
+            discretizer.with_repeats() if settings.token_values == 'repeated' else discretizer,
             get_preprocess_fn(env_id),
             SearchSettings.from_args(settings, discount),
             action_repeat=recipe.step if recipe else 1,
