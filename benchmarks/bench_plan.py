@@ -4,8 +4,9 @@
 
 Full-size network, random weights and prefixes, a context of 5 transitions, 2 expansions. Prints one JSON line for
 each setting; times are medians, with the range of their repeats. `uncached` reads the window anew for every token;
-`as_reference` does so with attention as the reference computes it, instead of in one fused kernel.
-Alone, a plan has `--threads` to itself; fifteen episodes share out as many among them.
+`as_reference` does so with attention as the reference computes it, instead of in one fused kernel; both are left out
+with `--uncached_repeats 0`. Alone, a plan has `--threads` of OpenMP to itself, and, in turns with that, threads that
+share out its candidates (`cached_on_threads_s`); fifteen episodes share out as many among them.
 """
 
 import argparse
@@ -95,10 +96,10 @@ def measure(name, device, rate, args):
 
     with FlopCounterMode(display=False) as counter:
         plan()
-    cached = seconds(plan, device, args.repeats)
+    n_threads = args.together_threads if device.type == 'cpu' else 1
+    cached, shared = taking_turns([plan, lambda: plan(n_threads=n_threads)], device, args.repeats)
     uncached = seconds(lambda: plan(cached=False), device, args.uncached_repeats, warm_up=False)
     as_reference = seconds(lambda: plan(cached=False, model=plain), device, args.uncached_repeats, warm_up=False)
-    n_threads = args.together_threads if device.type == 'cpu' else 1
     set_threads(1 if n_threads > 1 else args.threads)
     together = seconds(lambda: plan(n_episodes=15, n_threads=n_threads), device, max(2, args.repeats // 2))
     set_threads(args.threads)
@@ -113,11 +114,13 @@ def measure(name, device, rate, args):
         'as_reference_s': rounded(as_reference),
         'uncached_s': rounded(uncached),
         'cached_s': rounded(cached),
-        'ratio_to_reference': round(statistics.median(as_reference) / middle, 1),
-        'ratio': round(statistics.median(uncached) / middle, 1),
+        'cached_on_threads_s': rounded(shared),
+        'ratio_of_threads': rounded([alone / together for alone, together in zip(cached, shared, strict=True)]),
+        'ratio_to_reference': round(statistics.median(as_reference) / middle, 1) if as_reference else None,
+        'ratio': round(statistics.median(uncached) / middle, 1) if uncached else None,
         'plans_per_s_alone': round(1 / middle, 2),
         'plans_per_s_of_15': round(15 / statistics.median(together), 2),
-        'threads_of_15': n_threads,
+        'threads_shared': n_threads,
         'gflop_a_plan': round(counter.get_total_flops() / 1e9, 1),
         'machine_gflop_per_s': round(rate / 1e9, 1),
         'fraction_of_machine': round(counter.get_total_flops() / middle / rate, 3),
@@ -140,6 +143,12 @@ def seconds(work, device, repeats, warm_up=True):
     return taken
 
 
+def taking_turns(works, device, repeats):
+    """What each of some repeats took, of each work; what else the machine does hits all of them."""
+    rounds = [[seconds(work, device, 1, warm_up=not turn)[0] for work in works] for turn in range(repeats)]
+    return [list(taken) for taken in zip(*rounds, strict=True)]
+
+
 def matrix_rate(device, size=1024):
     """Floating-point operations a second of this machine's matrix product, the best of ten."""
     a, b = torch.randn(2, size, size, device=device)
@@ -147,6 +156,8 @@ def matrix_rate(device, size=1024):
 
 
 def rounded(times):
+    if not times:
+        return None
     return {'median': round(statistics.median(times), 4), 'min': round(min(times), 4), 'max': round(max(times), 4)}
 
 
@@ -159,7 +170,7 @@ if __name__ == '__main__':
         '--together_threads',
         type=int,
         default=torch.get_num_threads(),
-        help='CPU threads that share fifteen episodes; by default, all cores',
+        help='CPU threads that share out candidates, or fifteen episodes; by default, all cores',
     )
     parser.add_argument('--repeats', type=int, default=5)
     parser.add_argument('--uncached_repeats', type=int, default=1)
