@@ -14,12 +14,12 @@ renderer=Renderer  # a machine that cannot draw plans all the same
 
 plan() {  # the model to plan with, and further flags; the bundled Q-functions rank its candidates
     "$VENV/bin/python" scripts/plan.py --dataset $dataset --gpt_loadpath "gpt/$1" --prefix "plans/$1/" \
-        --q_loadpath iql/bundled --n_episodes 5 --renderer $renderer --vis_freq 200 "${@:2}"
+        --q_loadpath iql/bundled --n_episodes 10 --renderer $renderer --vis_freq 200 "${@:2}"
 }
 
-# The bundled model plans on one core while another trains on the other: small models gain nothing from two threads.
+# The bundled model plans on one core while another trains on the other.
 mkdir -p "$logs"
-plan bundled --verbose False > "$logs/bundled.txt" 2>&1 & bundled=$!
+plan bundled --threads 1 --verbose False > "$logs/bundled.txt" 2>&1 & bundled=$!
 "$VENV/bin/python" scripts/train.py --dataset $dataset --exp_name gpt/quickstart --n_epochs 4 --threads 1
 plan quickstart
 wait $bundled || { cat "$logs/bundled.txt"; exit 1; }
