@@ -255,7 +255,7 @@ def resume(args):
 
 
 def learn(args):
-    """The run that `resume` kills: a few epochs on random data, a checkpoint every five updates."""
+    """The run that `resume` kills: a few epochs on random data, a checkpoint every two updates."""
     from bench_train import make_data, make_model
 
     from trajectory.storage.checkpoints import Checkpoints, find_checkpoint
@@ -266,7 +266,7 @@ def learn(args):
     device, folder = device_of(), Path(args.out) / args.run
     torch.backends.cudnn.deterministic = True
     torch.manual_seed(0)
-    dataset = make_data(n_episodes=2, n_steps=100)
+    dataset = make_data(n_episodes=2, n_steps=100 if device.type == 'cuda' else 40)
     dataset.move_to(device)
     model = make_model(GPT, device, 0.1)
     trainer = Trainer(
@@ -284,7 +284,7 @@ def learn(args):
         )
     )
     learner = WindowLearner(trainer, model, dataset, n_epochs=N_EPOCHS)
-    loop = TrainingLoop(learner, checkpoints=Checkpoints(folder, {}, steps=5))
+    loop = TrainingLoop(learner, checkpoints=Checkpoints(folder, {}, steps=2))
     if (state := find_checkpoint(folder, {})) is not None:
         loop.load_state_dict(state)
     loop.run()
