@@ -1,6 +1,6 @@
 """Draw whether a Trajectory Transformer is good enough to plan with: its predictions against what happened.
 
-python plotting/calibration.py RUN [--savepath calibration.png] [--dataset_path FILE]
+python plotting/calibration.py RUN [--savepath calibration.png] [--dataset_path FILE] [--q_run FOLDER]
 
 Four pictures, from episodes that the run held out: predicted against recorded q (a reward and the discounted value
 after it) by decile; the spread of q over the actions of a state beside the error; loss by column; and what the
@@ -20,6 +20,7 @@ from config.offline import Plan
 from plotting.curve import FAINT_INK, INK, LOSS_COLOR, dress_axes
 from plotting.pictures import save_picture
 from plotting.read_results import mean_and_error
+from trajectory.algorithms.implicit_q.algorithm import ImplicitQLearning
 from trajectory.algorithms.trajectory_transformer.agent import PlanningAgent
 from trajectory.algorithms.trajectory_transformer.recovery import load_with_data, spec_of_model
 from trajectory.datasets import get_preprocess_fn
@@ -65,11 +66,12 @@ class Calibration:
         return float(self.of_actions.std(axis=1).mean())
 
 
-def calibrate(run, epoch='latest', dataset_path=None, n_windows=1024, n_states=100, n_actions=64, horizons=(1, 5, 15),
-              n_ranked=20, n_candidates=16, follow=50, seed=0) -> Calibration:  # fmt: skip
+def calibrate(run, epoch='latest', dataset_path=None, q_run=None, n_windows=1024, n_states=100, n_actions=64,
+              horizons=(1, 5, 15), n_ranked=20, n_candidates=16, follow=50, seed=0) -> Calibration:  # fmt: skip
     """Measure a run.
 
     run                  : its folder
+    q_run                : folder of a run of `config.implicit_q`, whose Q is measured in place of predicted values
     n_windows            : transitions that q is compared at
     n_states, n_actions  : states whose actions are compared, and actions drawn at each
     horizons             : of candidates that are executed
@@ -86,6 +88,12 @@ def calibrate(run, epoch='latest', dataset_path=None, n_windows=1024, n_states=1
     found = load_with_data(run, epoch, dataset_path)
     trained, dataset = found.trained, found.dataset
     model, discretizer, discount = trained.model, trained.discretizer.with_repeats(), trained.discount
+    value_fn, q_scale = (lambda probs: discretizer.value_fn(probs, 'mean')), 1.0
+    if q_run is not None:
+        value_fn = ImplicitQLearning.load(Path(q_run)).ranking(
+            discretizer, model.layout, SearchSettings(discount=discount)
+        )
+        q_scale = value_fn.reward_scale
     indices = found.held_out if len(found.held_out) else found.learned
     windows = measure.gather_windows(dataset, discretizer, model, indices, n_windows, seed)
     few = measure.Windows(windows.raw[:n_states], windows.tokens[:n_states])
@@ -97,11 +105,13 @@ def calibrate(run, epoch='latest', dataset_path=None, n_windows=1024, n_states=1
         mean = SearchSettings(1, 1, 1, discount=discount, action_noise=0.0)
         agent = PlanningAgent(model, discretizer, get_preprocess_fn(spec.id), mean)
         sampled = SearchSettings(horizon, 1, 1, discount=discount, **SAMPLING)
-        rankings.append(rank_candidates(model, discretizer, spec, states, sampled, n_candidates, agent, follow, seed))
+        rankings.append(
+            rank_candidates(model, discretizer, spec, states, sampled, n_candidates, agent, follow, seed, value_fn)
+        )
     return Calibration(
-        measure.predict_q(model, discretizer, windows, discount),
+        measure.predict_q(model, value_fn, windows, discount) / q_scale,
         measure.recorded_q(dataset.layout, windows, discount),
-        measure.predict_q(model, discretizer, few, discount, n_actions, seed),
+        measure.predict_q(model, value_fn, few, discount, n_actions, seed) / q_scale,
         losses,
         stop_probability,
         rankings,
@@ -203,6 +213,7 @@ def main(argv=None):
     parser.add_argument('run', help='folder of a training run of the Trajectory Transformer')
     parser.add_argument('--epoch', default='latest', help='checkpoint to load')
     parser.add_argument('--dataset_path', help='file of the data, where it is not that of the name')
+    parser.add_argument('--q_run', help='folder of a run of config.implicit_q: measure its Q, in units of the data')
     parser.add_argument('--n_windows', type=int, default=1024, help='transitions that q is compared at')
     parser.add_argument('--n_states', type=int, default=100, help='states whose actions are compared')
     parser.add_argument('--n_actions', type=int, default=64, help='actions drawn at each')

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from plotting.calibration import Calibration, describe, main
+from plotting.calibration import Calibration, calibrate, describe, main
 from trajectory.rollouts.candidates import Ranking
 
 RUN = Path(__file__).parents[2] / 'data/hopper-mixed-ppo/gpt/bundled'
@@ -24,6 +24,18 @@ def test_a_run_is_measured_and_drawn(tmp_path, capsys):
     assert 'Stop tokens have a probability of ' in said
     assert said.endswith(f'wrote {tmp_path}/x.png\n')
     assert np.ptp(imread(tmp_path / 'x.png')[..., :3]) > 0.5
+
+
+def test_a_q_function_is_measured_in_its_place():
+    sizes = {'n_windows': 64, 'n_states': 10, 'n_actions': 8, 'horizons': [1], 'n_ranked': 2, 'n_candidates': 4,
+             'follow': 3}  # fmt: skip
+    values, q = calibrate(RUN, **sizes), calibrate(RUN, q_run=RUN.parents[1] / 'iql/bundled', **sizes)
+    np.testing.assert_array_equal(values.recorded, q.recorded)
+    np.testing.assert_array_equal(values.rankings[0].realized, q.rankings[0].realized)
+    assert not np.allclose(values.rankings[0].predicted, q.rankings[0].predicted)
+    assert np.corrcoef(q.predicted, q.recorded)[0, 1] > 0.5
+    assert 0.2 < q.predicted.std() / q.recorded.std() < 5  # in units of the data's rewards
+    assert q.gap > 0
 
 
 def found(realized):

@@ -41,7 +41,9 @@ def test_candidates_are_ranked_as_a_beam_ranks_them():
     def generators():
         return [torch.Generator().manual_seed(k) for k in range(6)]
 
-    plans, predicted = _imagine(model, discretizer, [prefix] * 6, settings, generators())
+    plans, predicted = _imagine(
+        model, discretizer, [prefix] * 6, settings, generators(), lambda p: discretizer.value_fn(p, 'mean')
+    )
     assert plans.shape == (6, 3, model.layout.dim)
     drawn = search(
         model, lambda p: discretizer.value_fn(p, 'mean'), [prefix] * 6, settings, generator=generators(), cached=False

@@ -40,9 +40,13 @@ def test_windows_are_of_one_episode_and_recorded_q_is_its_discounted_return(trai
         assert value == pytest.approx((rewards * discount ** np.arange(len(rewards))).sum(), rel=1e-6)
 
 
+def mean_values(discretizer):
+    return lambda probs: discretizer.value_fn(probs, 'mean')
+
+
 def test_q_is_what_the_planner_reads_token_by_token(trained, windows):
     model, discretizer, discount = trained.model, trained.discretizer, trained.discount
-    found = measure.predict_q(model, discretizer, windows, discount)
+    found = measure.predict_q(model, mean_values(discretizer), windows, discount)
     for tokens, q in zip(windows.tokens[:5], found, strict=False):
         prefix = tokens.flatten()[None, :-2]
         distributions = []
@@ -56,7 +60,7 @@ def test_q_is_what_the_planner_reads_token_by_token(trained, windows):
 
 
 def test_drawn_actions_differ_and_equal_seeds_draw_the_same(trained, windows):
-    arguments = trained.model, trained.discretizer, windows, trained.discount, 8
+    arguments = trained.model, mean_values(trained.discretizer), windows, trained.discount, 8
     first, again, other = (measure.predict_q(*arguments, seed) for seed in (1, 1, 2))
     assert first.shape == (30, 8)
     assert np.array_equal(first, again)

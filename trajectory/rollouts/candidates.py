@@ -1,5 +1,6 @@
 """Execute the candidates of a search from the same simulator state: does their predicted order hold?"""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +10,7 @@ from trajectory.rendering.renderers import set_state
 from trajectory.rollouts.agent import Agent
 from trajectory.search.calibration import Windows
 from trajectory.search.core import search
+from trajectory.search.q_values import rank
 from trajectory.search.settings import SearchSettings
 
 
@@ -52,7 +54,7 @@ class Ranking:
 
 def rank_candidates(
     model, discretizer, spec, windows: Windows, settings: SearchSettings, n_candidates: int, agent: Agent, follow: int,
-    seed: int = 0,
+    seed: int = 0, value_fn: Callable | None = None,
 ) -> Ranking:  # fmt: skip
     """Imagine candidates from some states, execute each in the simulator, and let an agent act after it.
 
@@ -62,14 +64,16 @@ def rank_candidates(
                          context; the simulator must know how to be put there
     settings           : horizon, discount and sampling of the candidates, each of which is one sample
     follow             : steps of the agent after the candidate's own
+    value_fn           : what ranks them, see `search`; by default the values that the model predicts
     """
+    value_fn = value_fn or (lambda probs: discretizer.value_fn(probs, settings.percentile))
     envs = [spec.make() for _ in range(n_candidates)]
     layout, n_states = model.layout, len(windows.raw)
     prefixes = windows.tokens.flatten(1)[:, : layout.observation_dim - layout.dim]
     predicted, realized = (np.zeros((n_states, n_candidates)) for _ in range(2))
     for s in range(n_states):
         generators = [torch.Generator().manual_seed(seed + 10_000 * s + k) for k in range(n_candidates)]
-        plans, predicted[s] = _imagine(model, discretizer, [prefixes[s]] * n_candidates, settings, generators)
+        plans, predicted[s] = _imagine(model, discretizer, [prefixes[s]] * n_candidates, settings, generators, value_fn)
         realized[s] = _execute(
             envs,
             windows.raw[s, -1, layout.observation],
@@ -83,16 +87,24 @@ def rank_candidates(
     return Ranking(settings.horizon, predicted, realized)
 
 
-def _imagine(model, discretizer, prefixes, settings, generators):
+class _Remembering:
+    """A value function, and what it has said."""
+
+    sees_candidates = True
+
+    def __init__(self, value_fn):
+        self.value_fn, self.said = value_fn, []
+
+    def __call__(self, probs, tokens):
+        self.said.append(rank(self.value_fn, probs, tokens))
+        return self.said[-1]
+
+
+def _imagine(model, discretizer, prefixes, settings, generators, value_fn):
     """A sample from each prefix, and what a beam ranks it by.    returns : [ C x H x D ] numbers, and [ C ]"""
-    expected = []
-
-    def value_fn(probs):
-        expected.append(discretizer.value_fn(probs, settings.percentile))
-        return expected[-1]
-
-    plans = search(model, value_fn, prefixes, settings, generator=generators)
-    parts = [reward for reward, _ in expected] + [expected[-1][1]]
+    remembering = _Remembering(value_fn)
+    plans = search(model, remembering, prefixes, settings, generator=generators)
+    parts = [reward for reward, _ in remembering.said] + [remembering.said[-1][1]]
     total = sum(settings.discount**t * part for t, part in enumerate(parts))
     return np.stack([discretizer.reconstruct(plan) for plan in plans]), total.cpu().numpy()
 

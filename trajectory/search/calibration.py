@@ -3,11 +3,13 @@
 q is a reward and the discounted value after it, as a planner ranks candidates one step ahead.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
+from trajectory.search.q_values import rank
 from trajectory.search.sampling import decode, sampler_from_generators
 from trajectory.search.sequences import UncachedSequences
 from trajectory.search.settings import SearchSettings
@@ -40,9 +42,12 @@ def gather_windows(dataset, discretizer, model, indices: torch.Tensor, n: int, s
 
 
 @torch.no_grad()
-def predict_q(model, discretizer, windows: Windows, discount: float, n_actions: int = 0, seed: int = 0) -> np.ndarray:
-    """q of the last transition of each window as the model predicts it.
+def predict_q(
+    model, value_fn: Callable, windows: Windows, discount: float, n_actions: int = 0, seed: int = 0
+) -> np.ndarray:
+    """q of the last transition of each window as it is predicted.
 
+    value_fn  : of the model's predictions, or a `QRanking`
     n_actions : 0 takes the recorded action, and returns [ n ]; more draw so many actions, and return [ n x n_actions ]
     """
     model.eval()
@@ -55,7 +60,8 @@ def predict_q(model, discretizer, windows: Windows, discount: float, n_actions: 
         sequences = UncachedSequences(model, rows.to(model.pos_emb.device), 1, model.get_block_size())
         if n_actions:
             decode(sequences, draw, layout.action_dim, how['act'])
-        reward, value = discretizer.value_fn(decode(sequences, draw, 2, how['rew']), 'mean')
+        distributions = decode(sequences, draw, 2, how['rew'])
+        reward, value = rank(value_fn, distributions, sequences.tokens)
         found.append((reward + discount * value).cpu())
     q = torch.cat(found).numpy()
     return q.reshape(len(windows.raw), n_actions) if n_actions else q

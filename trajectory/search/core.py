@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from trajectory.search.graphs import Graphs
+from trajectory.search.q_values import rank
 from trajectory.search.sampling import (
     check_search,
     decode,
@@ -205,8 +206,7 @@ def _plan_together(
         part.repeat(settings.n_expand)
         decode(part, draw, layout.action_dim, sampling['act'], shrink)
         distributions = decode(part, draw, REWARD_DIM + VALUE_DIM, sampling['rew'])
-        candidates = [part.tokens] if getattr(value_fn, 'sees_candidates', False) else []
-        return [x.view(n_groups, settings.n_expand, -1) for x in value_fn(distributions, *candidates)]
+        return [x.view(n_groups, settings.n_expand, -1) for x in rank(value_fn, distributions, part.tokens)]
 
     with Shards(sequences, beam_width, sampler, n_threads) as shards:
         for t in range(n_steps):

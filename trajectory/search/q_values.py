@@ -8,6 +8,14 @@ from torch import Tensor
 from trajectory.utils.errors import InputError
 
 
+def rank(value_fn: Callable, probs: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
+    """Ask a value function about candidates.
+
+    value_fn : as `search` takes it    probs : [ B x 2 x N+1 ]    tokens : [ B x T ]    returns : [ B ], [ B ]
+    """
+    return value_fn(probs, *([tokens] if getattr(value_fn, 'sees_candidates', False) else []))
+
+
 class QRanking:
     """Values candidates by their rewards so far and the discounted Q of their last observation and action.
 
