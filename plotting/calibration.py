@@ -45,6 +45,7 @@ class Calibration:
     rankings            : of each horizon
     layout              : `TransitionLayout`
     is_held_out         : whether the data was held out of training
+    is_of_q             : whether a Q-function was measured, in place of predicted values
     """
 
     predicted: np.ndarray
@@ -55,6 +56,7 @@ class Calibration:
     rankings: list[Ranking]
     layout: object
     is_held_out: bool
+    is_of_q: bool = False
 
     @property
     def rmse(self) -> float:
@@ -117,6 +119,7 @@ def calibrate(run, epoch='latest', dataset_path=None, q_run=None, n_windows=1024
         rankings,
         dataset.layout,
         bool(len(found.held_out)),
+        q_run is not None,
     )
 
 
@@ -142,12 +145,18 @@ def describe(found: Calibration) -> str:
         )
         if error is not None and gain > 2 * error:
             helps.append(str(ranking.horizon))
-    parts.append(
-        f'Choosing by prediction pays at horizon {", ".join(helps)}: plan with it.'
-        if helps
-        else 'At no horizon does choosing by prediction pay by two standard errors: do not expect planning to beat the '
-        'mean action; more data whose future depends on actions, or a larger model, may.'
-    )
+    if helps:
+        parts.append(f'Choosing by prediction pays at horizon {", ".join(helps)}: plan with it.')
+    elif found.is_of_q:
+        parts.append(
+            'At no horizon does choosing by Q pay by two standard errors while the mean action follows; but Q is the '
+            'return of going on by it: compare whole episodes, planned with --q_loadpath and without.'
+        )
+    else:
+        parts.append(
+            'At no horizon does choosing by prediction pay by two standard errors: do not expect planning to beat the '
+            'mean action; more data whose future depends on actions, or a larger model, may.'
+        )
     return ' '.join(parts)
 
 

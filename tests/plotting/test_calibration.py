@@ -36,6 +36,7 @@ def test_a_q_function_is_measured_in_its_place():
     assert np.corrcoef(q.predicted, q.recorded)[0, 1] > 0.5
     assert 0.2 < q.predicted.std() / q.recorded.std() < 5  # in units of the data's rewards
     assert q.gap > 0
+    assert (values.is_of_q, q.is_of_q) == (False, True)
 
 
 def found(realized):
@@ -52,6 +53,8 @@ def test_it_says_whether_choosing_pays():
     told = describe(found(lambda predicted, rng: rng.normal(size=predicted.shape)))
     assert 'At no horizon' in told
     assert 'error (RMSE) of 1.0' in told
+    of_q = describe(replace(found(lambda predicted, rng: rng.normal(size=predicted.shape)), is_of_q=True))
+    assert 'compare whole episodes, planned with --q_loadpath and without' in of_q
 
 
 def test_candidates_that_do_not_differ_are_not_ranked_and_one_state_decides_nothing():
