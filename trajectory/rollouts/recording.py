@@ -49,13 +49,16 @@ NEUTRAL = {
 
 
 def prepare_process(args: Parser, device: torch.device, *, own_threads: bool = False) -> None:
-    """Seed the process and set torch's threads.    own_threads : what acts has CPU threads of its own, of one each"""
+    """Seed the process and set torch's threads: one, where several episodes share out the CPU's, or candidates do.
+
+    own_threads : what acts has CPU threads of its own for one episode, too
+    """
     args.set_seed()
     for name in ('n_episodes', 'vis_freq', 'trace_freq', 'max_episode_steps', 'threads'):
         if getattr(args, name, None) is not None:
             check_positive(name, getattr(args, name))
     set_threads(args.threads, default=1)
-    if own_threads and device.type == 'cpu':
+    if device.type == 'cpu' and (own_threads or args.n_episodes > 1):
         set_threads(1)
     tune_malloc()
 

@@ -74,6 +74,12 @@ def test_threads_change_nothing():
     np.testing.assert_array_equal(act_out(agent_of(), 3, 4), act_out(agent_of(n_threads=2), 3, 4))
 
 
+def test_threads_are_for_the_cpu():
+    cpu = agent_of(n_threads=2)
+    elsewhere = PlanningAgent(cpu.model.to('meta'), cpu.discretizer, cpu.preprocess_fn, SETTINGS, n_threads=2)
+    assert (cpu.n_threads, elsewhere.n_threads) == (2, 1)
+
+
 def test_a_context_is_what_was_seen_then_done_then_earned():
     agent = agent_of(n_bins=1000)
     observations = observations_of(1)

@@ -47,7 +47,7 @@ class PlanningAgent(Agent):
         self.preprocess_fn = preprocess_fn
         self.settings = settings
         self.action_repeat = action_repeat
-        self.n_threads = n_threads
+        self.n_threads = n_threads if model.pos_emb.device.type == 'cpu' else 1
         self.value_fn = value_fn or (lambda probs: discretizer.value_fn(probs, settings.percentile))
         self.graphs = Graphs()
         self.trace_freq = trace_freq
